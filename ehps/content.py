@@ -1,0 +1,297 @@
+"""Releases, combination rules and policies: versioned YAML files, validated, addressed by the hash of their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from importlib import resources
+from typing import Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ehps.calendar import SchoolCalendar, WorkingHours, load_calendar
+from ehps.catalogue import BY_NAME, CONDITIONS, KINDS, TIERS
+from ehps.errors import ContentError, ContentMissing
+from schemas.control import Control
+
+KERNEL_VERSION = 1
+"""Version of the arithmetic in `ehps.kernel`. A control names it; kernels in force within kept history ship together."""
+
+CONDITION_CODES = {name: code for code, (name, _, _) in CONDITIONS.items()}
+TAGS = frozenset(tag for kind in KINDS for tag in kind.tags)
+STATES = ("absence_rise", "severe_absence", "out_of_school", "child_under_1", "child_under_5")
+"""What a rule's `holds` may name; the kernel gives one bit a row for each, in this order."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Points(_Strict):
+    """Points of one kind: `points` x 2^(-age in days / `half_life`), at most `cap` for all facts of the kind together."""
+
+    points: float = Field(gt=0, le=100)
+    half_life: int = Field(ge=1, le=730)
+    cap: float | None = Field(default=None, gt=0, le=200)
+
+
+class Headings(_Strict):
+    """The breadth bonus: `points_each` for every active heading past `beyond`, at most `points_max`."""
+
+    beyond: int = Field(ge=0, le=10)
+    points_each: float = Field(ge=0, le=20)
+    points_max: float = Field(ge=0, le=50)
+    active_days: int = Field(ge=1, le=730)
+
+
+class Release(_Strict):
+    """What a score is made of."""
+
+    name: str
+    kernel: Literal[1]
+    learned: bool
+    notice: str
+    headings: Headings
+    points: dict[str, Points]
+
+    @model_validator(mode="after")
+    def _kinds_exist(self) -> Release:
+        for name in self.points:
+            if name not in BY_NAME and name not in CONDITION_CODES:
+                legal = ", ".join(sorted((*BY_NAME, *CONDITION_CODES)))
+                raise ValueError(f"points names the unknown kind {name!r}; legal kinds: {legal}")
+        return self
+
+
+class Clock(_Strict):
+    """How soon the response is due: working hours, working days, or hours on the wall."""
+
+    hours: int | None = Field(default=None, ge=1, le=200)
+    days: int | None = Field(default=None, ge=1, le=60)
+    any_hour: bool = False
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Clock:
+        if (self.hours is None) == (self.days is None):
+            raise ValueError("clock takes either hours or days")
+        return self
+
+
+class Condition(_Strict):
+    """One condition of a rule: exactly one of any, none, silent, holds."""
+
+    any: tuple[str, ...] = ()
+    none: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
+    days: int = Field(default=0, ge=0, le=730)
+    at_least: int = Field(default=1, ge=1, le=50)
+    agencies: int = Field(default=1, ge=1, le=8)
+
+    @model_validator(mode="after")
+    def _well_formed(self) -> Condition:
+        if sum(map(bool, (self.any, self.none, self.silent, self.holds))) != 1:
+            raise ValueError("a condition has exactly one of any, none, silent, holds")
+        if not self.holds and not self.days:
+            raise ValueError("a condition over facts needs days (1-730)")
+        unknown = [name for name in self.holds if name not in STATES]
+        if unknown:
+            raise ValueError(f"holds names {unknown[0]!r}; legal: {', '.join(STATES)}")
+        for name in self.names:
+            if name.removeprefix("#") not in (TAGS if name.startswith("#") else BY_NAME):
+                raise ValueError(f"unknown {'tag' if name.startswith('#') else 'kind'} {name!r}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Kinds and #tags that it looks for."""
+        return self.any or self.none or self.silent
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """Codes of the kinds that it looks for."""
+        return tuple(k.code for k in KINDS if k.name in self.names or any(f"#{tag}" in self.names for tag in k.tags))
+
+
+class Rule(_Strict):
+    """One combination and the response that it calls for."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9-]{1,16}$")
+    title: str
+    response: str
+    clock: Clock
+    all: tuple[Condition, ...] = Field(min_length=1, max_length=8)
+
+
+class Combinations(_Strict):
+    """The versioned rule file."""
+
+    name: str
+    fresh_days: int = Field(ge=1, le=365)
+    cool_down_days: int = Field(ge=0, le=730)
+    rules: tuple[Rule, ...] = Field(max_length=60)
+
+
+class Lines(_Strict):
+    """Scores at which a band begins, and below which risk counts as fallen."""
+
+    green: float
+    amber: float
+    red: float
+    down: float
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Lines:
+        if not 0 < self.down < self.green < self.amber < self.red:
+            raise ValueError("lines must satisfy 0 < down < green < amber < red")
+        return self
+
+
+class StepUp(_Strict):
+    """When a crossing is worth an alert."""
+
+    fresh_days: int = Field(ge=1, le=365)
+    fresh_points: float = Field(ge=0)
+    cool_down_days: int = Field(ge=0, le=730)
+
+
+class StepDown(_Strict):
+    """When a review is due: see `ehps.stepdown`."""
+
+    quiet_days: int = Field(ge=28, le=364)
+    coverage: float = Field(ge=0, le=1)
+    tiers: tuple[Literal["early_help", "child_in_need"], ...]
+    ageing_share_max: float = Field(ge=0, le=1)
+
+
+class Insufficient(_Strict):
+    """Coverage below which a low band is shown as insufficient data."""
+
+    days: int = Field(ge=1, le=182)
+    coverage: float = Field(ge=0, le=1)
+
+
+class Deadlines(_Strict):
+    """How soon each grade is due."""
+
+    red_hours: int = Field(ge=1, le=72)
+    amber_working_hours: int = Field(ge=1, le=80)
+    step_down_working_days: int = Field(ge=1, le=60)
+
+
+class PolicyFile(_Strict):
+    """Who is told what, when."""
+
+    name: str
+    release: str
+    lines: Lines
+    step_up: StepUp
+    step_down: StepDown
+    insufficient_data: Insufficient
+    heard_within_days: dict[str, int]
+    weak_link_below: float = Field(ge=0, le=1)
+    routes: dict[str, str]
+    deadlines: Deadlines
+
+    @model_validator(mode="after")
+    def _routes_complete(self) -> PolicyFile:
+        missing = [tier for tier in (*TIERS, "red_out_of_hours") if tier not in self.routes]
+        if missing:
+            raise ValueError(f"routes lacks {', '.join(missing)}")
+        return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """What is in force in an authority, resolved from a control's hashes."""
+
+    release: Release
+    rules: Combinations
+    policy: PolicyFile
+    hashes: tuple[str, str, str]
+    school: SchoolCalendar
+    working: WorkingHours
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def parse(model: type[ModelT], name: str, raw: bytes) -> ModelT:
+    """Validate one content file.
+
+    Raises:
+        ContentError: naming the file, the line or key, and what is legal there.
+    """
+    try:
+        return model.model_validate(yaml.safe_load(raw))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ContentError(f"{name}: line {mark.line + 1 if mark else 1}: not valid YAML") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        raise ContentError(f"{name}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+class Library:
+    """All content that this process holds, by hash."""
+
+    def __init__(self, releases: Iterable[bytes], rules: Iterable[bytes], policies: Iterable[bytes], calendar: bytes) -> None:
+        """Validate everything before anything starts.
+
+        Raises:
+            ContentError: a file is wrong.
+        """
+        self._releases = {digest(raw): parse(Release, "release", raw) for raw in releases}
+        self._rules = {digest(raw): parse(Combinations, "combinations", raw) for raw in rules}
+        self._policies = {digest(raw + calendar): parse(PolicyFile, "policy", raw) for raw in policies}
+        self._calendar = calendar
+        try:
+            self.school, self.working = load_calendar(yaml.safe_load(calendar))
+        except (ValueError, yaml.YAMLError) as error:
+            raise ContentError(f"calendar: {error}") from error
+        self.resolve = lru_cache(maxsize=64)(self._resolve)
+
+    @classmethod
+    def packaged(cls) -> Library:
+        """The content that ships with EHPS."""
+        folder = resources.files("ehps") / "content"
+        files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+        named = {kind: [f.read_bytes() for f in files if f.name.startswith(kind)] for kind in ("release", "combinations", "policy")}
+        return cls(named["release"], named["combinations"], named["policy"], (folder / "calendar-england.yaml").read_bytes())
+
+    def _resolve(self, kernel: int, release: str, rules: str, policy: str) -> Content:
+        if kernel != KERNEL_VERSION:
+            raise ContentMissing(f"a control names kernel {kernel}; this process has kernel {KERNEL_VERSION}")
+        for what, held, wanted in (
+            ("release", self._releases, release), ("combinations", self._rules, rules), ("policy", self._policies, policy)
+        ):
+            if wanted not in held:
+                raise ContentMissing(f"a control names {what} {wanted[:12]}, which this process does not hold")
+        chosen = self._policies[policy]
+        if chosen.release != self._releases[release].name:
+            raise ContentError(f"policy {chosen.name} has lines for release {chosen.release}, not {self._releases[release].name}")
+        return Content(self._releases[release], self._rules[rules], chosen, (release, rules, policy), self.school, self.working)
+
+    def default_control(
+        self, la: str, effective: datetime, stage: Literal["shadow", "pilot", "live"] = "live", control_id: str = "first"
+    ) -> Control:
+        """The control that puts the packaged starter content in force in `la` from `effective` on."""
+        names = (
+            next(h for h, r in self._releases.items() if r.name == "starter-1"),
+            next(h for h, r in self._rules.items() if r.name == "combinations-starter-1"),
+            next(h for h, p in self._policies.items() if p.name == "policy-default-1"),
+        )
+        return Control(
+            id=f"{control_id}-{la}", la=la, effective=effective, kernel=KERNEL_VERSION,
+            release=names[0], rules=names[1], policy=names[2], stage=stage,
+        )
+
+
+def digest(raw: bytes) -> str:
+    """The address of a content file: SHA-256 over its bytes, in hex."""
+    return hashlib.sha256(raw).hexdigest()

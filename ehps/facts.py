@@ -1,0 +1,151 @@
+"""Facts and the set of them that a family keeps.
+
+A fact is 36 bytes. Its key (occurred, id, slot) never changes; of several versions under one key the greatest
+(recorded, void, digest) wins, and of equal versions the one known first. That makes merging a semilattice: whatever the
+order, grouping or number of deliveries, the same set results. A retraction is a void version, which holds the slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ehps.calendar import local_day
+from ehps.catalogue import FACTS_MAX, HORIZON_DAYS, KINDS, Horizon
+
+FACT: Final = np.dtype(
+    [
+        ("id", "<u8"),  # first 64 bits of SHA-256 over the event's source and id
+        ("occurred", "<u4"),  # seconds since 1970 (until 2106)
+        ("recorded", "<u4"),  # when the agency's system knew
+        ("incident", "<u4"),  # 0: none
+        ("person", "<u4"),
+        ("digest", "<u4"),  # breaks ties between versions recorded in the same second
+        ("kind", "u1"),
+        ("slot", "u1"),
+        ("value", "u1"),
+        ("flags", "u1"),
+        ("known", "<u4"),  # log time at which EHPS first held this version; no feature reads it
+    ]
+)
+WIRE_BYTES: Final = FACT.itemsize - 4
+"""A fact in the log's compact header: everything but `known`."""
+
+VOID: Final = 1
+"""Flag: this version says that the event did not happen (retracted, or corrected into something else)."""
+
+Facts = NDArray[np.void]
+NO_FACTS: Final[Facts] = np.empty(0, FACT)
+NEVER: Final = 2**31 - 1
+
+HORIZON_OF = np.zeros(256, np.int64)
+SPELL_OF = np.zeros(256, np.uint8)
+IS_START = np.zeros(256, bool)
+CLASS_OF = np.zeros(256, np.uint8)
+SPELLS: Final = tuple(dict.fromkeys(kind.spell for kind in KINDS if kind.spell))
+"""Names of the spells; a fact's spell number is its index here plus one."""
+
+ON_ROLL_BIT: Final = 1 << SPELLS.index("on_roll")
+"""Bit of the on-roll spell in a row's open spells."""
+
+for _kind in KINDS:
+    HORIZON_OF[_kind.code] = HORIZON_DAYS[_kind.horizon]
+    CLASS_OF[_kind.code] = _kind.horizon
+    if _kind.spell:
+        SPELL_OF[_kind.code] = SPELLS.index(_kind.spell) + 1
+        IS_START[_kind.code] = _kind.edge == "start"
+
+
+def hash64(*parts: str) -> int:
+    """First 64 bits of SHA-256 over the parts, each ended by a zero byte."""
+    return int.from_bytes(hashlib.sha256("\0".join((*parts, "")).encode("utf-8", "surrogatepass")).digest()[:8], "little")
+
+
+def hash32(*parts: str) -> int:
+    """First 32 bits of the same hash, never 0 (which means none)."""
+    return (hash64(*parts) & 0xFFFFFFFF) or 1
+
+
+def epoch_seconds(moment: datetime) -> int:
+    """Whole seconds since 1970, clipped into the fact's 32 bits."""
+    return min(max(int(moment.timestamp()), 0), 2**32 - 1)
+
+
+def from_wire(compact: bytes, known: int) -> Facts:
+    """The facts of one log record's compact bytes, known at log time `known` (seconds)."""
+    count = len(compact) // WIRE_BYTES
+    facts = np.zeros(count, FACT)
+    raw = facts.view(np.uint8).reshape(count, FACT.itemsize)
+    raw[:, :WIRE_BYTES] = np.frombuffer(compact, np.uint8, count * WIRE_BYTES).reshape(count, WIRE_BYTES)
+    facts["known"] = known
+    return facts
+
+
+def key_order(facts: Facts) -> NDArray[np.intp]:
+    """Indices that sort by key: occurred, then id, then slot."""
+    return np.lexsort((facts["slot"], facts["id"], facts["occurred"]))
+
+
+def version(fact: np.void) -> tuple[int, int, int]:
+    """What decides between two versions under one key: the greatest wins."""
+    return int(fact["recorded"]), int(fact["flags"]) & VOID, int(fact["digest"])
+
+
+def ages(facts: Facts, day: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Whole days, in London, between each fact and `day` (days since 1970)."""
+    return day - local_day(facts["occurred"].astype(np.int64))
+
+
+def registers(facts: Facts) -> NDArray[np.bool_]:
+    """The newest live start and end of each person's spell: they never expire, so that an open spell stays known.
+
+    `facts` are sorted by key.
+    """
+    keep = np.zeros(len(facts), bool)
+    spells = np.flatnonzero((SPELL_OF[facts["kind"]] > 0) & (facts["flags"] & VOID == 0))
+    newest: dict[tuple[int, int, bool], int] = {}
+    for index in spells.tolist():
+        kind = int(facts["kind"][index])
+        newest[(int(facts["person"][index]), int(SPELL_OF[kind]), bool(IS_START[kind]))] = index
+    keep[list(newest.values())] = True
+    return keep
+
+
+def retain(facts: Facts, day: int) -> tuple[Facts, bool]:
+    """What a family keeps on `day`: facts within their horizon, the newest `FACTS_MAX` of a class, and registers.
+
+    Args:
+        facts: sorted by key, one version a key.
+        day: days since 1970, in London.
+
+    Returns:
+        The kept facts, and whether a bound was reached.
+    """
+    keep = ages(facts, day) <= HORIZON_OF[facts["kind"]]
+    over = False
+    for horizon in Horizon:
+        held = np.flatnonzero(keep & (CLASS_OF[facts["kind"]] == horizon))
+        if len(held) > FACTS_MAX:
+            keep[held[:-FACTS_MAX]] = False
+            over = True
+    return facts[keep | registers(facts)], over
+
+
+def merge(held: Facts, new: Facts) -> Facts:
+    """The union of two sets, one version a key, sorted by key. Commutative, associative, idempotent."""
+    both = np.concatenate((held, new))
+    order = np.lexsort(
+        (~both["known"], both["digest"], both["flags"] & VOID, both["recorded"], both["slot"], both["id"], both["occurred"])
+    )
+    both = both[order]
+    last = np.ones(len(both), bool)
+    last[:-1] = (
+        (both["occurred"][1:] != both["occurred"][:-1])
+        | (both["id"][1:] != both["id"][:-1])
+        | (both["slot"][1:] != both["slot"][:-1])
+    )
+    return both[last]

@@ -1,0 +1,1 @@
+"""Readers that turn files councils already have into events and links."""

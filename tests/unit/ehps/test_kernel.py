@@ -1,0 +1,81 @@
+"""The vectorised kernel equals its plain-Python definition, to the bit, however rows are batched."""
+
+from __future__ import annotations
+
+import numpy as np
+from families import LA, LIBRARY, START
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ehps import reference
+from ehps.catalogue import KINDS
+from ehps.content import Content
+from ehps.facts import FACT, Facts, key_order
+from ehps.kernel import compile_content, features, pack_rows
+
+NOW = int(START.timestamp()) + 86_400 * 3
+DAY = 86_400
+
+
+def in_force() -> Content:
+    control = LIBRARY.default_control(LA, START)
+    return LIBRARY.resolve(control.kernel, control.release, control.rules, control.policy)
+
+
+CONTENT = in_force()
+COMPILED = compile_content(CONTENT)
+
+CODES = st.sampled_from([kind.code for kind in KINDS] + [15] * 20 + [1, 1, 4, 4, 16, 16, 16, 75, 75])
+
+
+@st.composite
+def fact_sets(draw: st.DrawFn) -> Facts:
+    size = draw(st.integers(0, 60))
+    facts = np.zeros(size, FACT)
+    for index in range(size):
+        ago = draw(st.one_of(st.integers(-2, 60), st.integers(-2, 760)))
+        facts[index]["id"] = index
+        facts[index]["occurred"] = NOW - ago * DAY + draw(st.integers(-40_000, 40_000))
+        facts[index]["kind"] = draw(CODES)
+        facts[index]["person"] = draw(st.integers(1, 3))
+        facts[index]["incident"] = draw(st.sampled_from([0, 0, 0, 7, 8]))
+        facts[index]["value"] = draw(st.integers(0, 3))
+        facts[index]["flags"] = draw(st.sampled_from([0, 0, 0, 0, 1]))
+    return facts[key_order(facts)]
+
+
+BIRTHS = st.lists(st.integers(NOW // DAY - 7000, NOW // DAY + 100), max_size=3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(fact_sets(), BIRTHS, st.integers(-5, 40)), min_size=1, max_size=4))
+def test_the_kernel_equals_its_plain_definition_on_every_row(families: list[tuple[Facts, list[int], int]]) -> None:
+    moments = [NOW + days * DAY for _, _, days in families]
+    row = features(COMPILED, pack_rows([f for f, _, _ in families], moments, [b for _, b, _ in families]))
+
+    for index, (facts, births, _) in enumerate(families):
+        answer = reference.score(CONTENT, facts, moments[index], births)
+        codes = np.flatnonzero(row.contributions[index]).tolist()
+        got = reference.Answer(
+            int(row.score[index]), {code: int(row.contributions[index, code]) for code in codes}, int(row.fresh[index]),
+            int(row.rules[index]), int(row.pending[index]), int(row.states[index]), int(row.spells[index]),
+        )
+        assert answer == got
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(fact_sets(), min_size=2, max_size=5), st.integers(1, 4))
+def test_rows_do_not_depend_on_their_batch(families: list[Facts], cut: int) -> None:
+    def rows(parts: list[Facts]) -> list[bytes]:
+        row = features(COMPILED, pack_rows(parts, [NOW] * len(parts), [[]] * len(parts)))
+        return [row.contributions[index].tobytes() for index in range(len(parts))]
+
+    assert rows(families) == rows(families[:cut]) + (rows(families[cut:]) if families[cut:] else [])
+
+
+@settings(max_examples=100, deadline=None)
+@given(fact_sets())
+def test_contributions_add_up_to_the_score_exactly(facts: Facts) -> None:
+    row = features(COMPILED, pack_rows([facts], [NOW], [[]]))
+
+    assert int(row.contributions[0].sum()) == int(row.score[0])
