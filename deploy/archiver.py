@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
+    AdminClient,
+    ClusterMetadata,
+    OffsetSpec,
+)
 
 from streams.segments import MAGIC, TOPIC_NAME, encode_record, segment_path
 from streams.throttle import SEGMENTS_GROUP
@@ -18,6 +23,7 @@ DISCOVER_EVERY_S = 0.5
 """How often topics that did not exist at the start are looked for."""
 
 _LOG = logging.getLogger(__name__)
+_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the package does not type it
 _POLL_S = 0.1
 _REQUEST_TIMEOUT_S = 5.0
 _PASSING = {KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
@@ -57,6 +63,7 @@ class Segments:
                 "log_level": 2,
             }
         )
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
         self._next: dict[tuple[str, int], int] = {}
         self._files: dict[tuple[str, int], BinaryIO] = {}
         self._stop = threading.Event()
@@ -131,13 +138,7 @@ class Segments:
 
     def _discover(self) -> None:
         metadata = self._consumer.list_topics(timeout=_REQUEST_TIMEOUT_S)
-        found = [
-            (name, number)
-            for name, topic in metadata.topics.items()
-            if TOPIC_NAME.fullmatch(name) and not name.startswith("__")
-            for number in topic.partitions
-            if (name, number) not in self._next
-        ]
+        found = [at for at in _places(metadata) if at not in self._next]
         for name, number in found:
             path = segment_path(self.directory, name, number)
             path.parent.mkdir(exist_ok=True)
@@ -166,8 +167,8 @@ class Segments:
                 encode_record(
                     offset,
                     message.timestamp()[1],
-                    message.key(),  # type: ignore[arg-type]  # bytes: no deserialiser is set
-                    message.value(),  # type: ignore[arg-type]  # likewise
+                    message.key(),
+                    message.value(),
                     message.headers() or [],  # type: ignore[arg-type]  # always a list when consumed
                 )
             )
@@ -186,15 +187,12 @@ class Segments:
             view = view[file.write(view) :]
 
     def _ends(self, deadline_s: float) -> dict[tuple[str, int], int]:
-        metadata = self._consumer.list_topics(timeout=_REQUEST_TIMEOUT_S)
-        ends = {}
-        for name, topic in metadata.topics.items():
-            if name.startswith("__") or not TOPIC_NAME.fullmatch(name):
-                continue
-            for number in topic.partitions:
-                at = TopicPartition(name, number)
-                ends[name, number] = self._consumer.get_watermark_offsets(at, timeout=deadline_s)[1]
-        return ends
+        # Through a client of its own: two threads in one Consumer can wait for each other for ever.
+        places = _places(self._admin.list_topics(timeout=_REQUEST_TIMEOUT_S))
+        answers = self._admin.list_offsets(
+            {TopicPartition(*at): _LATEST for at in places}, request_timeout=deadline_s
+        )
+        return {(at.topic, at.partition): end.result().offset for at, end in answers.items()}
 
     def __enter__(self) -> Self:
         """Start."""
@@ -203,6 +201,16 @@ class Segments:
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
+
+
+def _places(metadata: ClusterMetadata) -> list[tuple[str, int]]:
+    """Topic and partition of everything to archive."""
+    return [
+        (name, number)
+        for name, topic in metadata.topics.items()
+        if TOPIC_NAME.fullmatch(name) and not name.startswith("__")
+        for number in topic.partitions
+    ]
 
 
 def _place(message: Message) -> tuple[tuple[str, int], int]:

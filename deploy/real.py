@@ -30,6 +30,7 @@ FETCH_DEADLINE_S = 600.0
 _POM = Path(__file__).parent / "kafka" / "pom.xml"
 _LOGGING = Path(__file__).parent / "kafka" / "log4j2.xml"
 _HEAP = "-Xmx768m"
+_RECONNECT = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 50}
 
 
 def available() -> tuple[bool, str]:
@@ -145,7 +146,9 @@ class RealKafka:
 
 
 class RealRedis(RedisServer):
-    """The machine's `redis-server`, else the wheel's Valkey, with an append-only file written every second.
+    """The machine's `redis-server`, else the wheel's Valkey, with an append-only file.
+
+    The file is written with each command and forced to disk every second.
 
     Args:
         directory: Folder of its files; a temporary one, removed on `stop`, when None.
@@ -203,9 +206,7 @@ def _java(jars: Path) -> list[str]:
 
 @functools.cache
 def _quiet_client(bootstrap: str) -> AdminClient:
-    return AdminClient(
-        {"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 50}
-    )
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, **_RECONNECT})
 
 
 def _bootstrap(settings: Path) -> str:
@@ -227,6 +228,9 @@ def _properties(data: Path, port: int, controller_port: int) -> str:
         "advertised.listeners": listeners,
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        # A killed node can register again only when its old session has expired (9 s by default).
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         "log.dirs": str(data),
         "log.message.timestamp.type": "LogAppendTime",
         "auto.create.topics.enable": "false",

@@ -50,24 +50,27 @@ def remove_stack(data_dir: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def wait_for_signal() -> None:
-    """Return at the first SIGINT or SIGTERM. Call from the main thread."""
+def stop_on_signal() -> threading.Event:
+    """An event that SIGINT and SIGTERM set from now on. Call from the main thread, before starting.
+
+    A signal during the start so ends the stack in order as soon as it is up.
+    """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    while not stop.wait(1.0):
-        continue
+    return stop
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the stack; 0 after a signal, 1 when it does not start."""
     parser = argparse.ArgumentParser(prog="python -m deploy.stack", description=__doc__)
     folder = Path(os.environ.get("EHPS_DATA_DIR", ".ehps"))
-    parser.add_argument("--data-dir", type=Path, default=folder, help="files (default: %(default)s)")
+    parser.add_argument("--data-dir", type=Path, default=folder, help="default: %(default)s")
     parser.add_argument("--kafka-port", type=int, default=None, help="any free port by default")
     parser.add_argument("--redis-port", type=int, default=None, help="any free port by default")
     options = parser.parse_args(arguments)
     data_dir: Path = options.data_dir
+    stop = stop_on_signal()
     try:
         with (
             RealRedis(data_dir / "redis", options.redis_port) as redis,
@@ -75,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         ):
             write_stack(data_dir, kafka=kafka.bootstrap, redis=redis.url, embedded=False)
             print(f"kafka  {kafka.bootstrap}\nredis  {redis.url}\nCtrl-C stops both", flush=True)
-            wait_for_signal()
+            stop.wait()
             remove_stack(data_dir)
     except ServerFailed as exc:
         print(exc, file=sys.stderr)

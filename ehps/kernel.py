@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ehps.calendar import local_day
 from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, HEADINGS_CODE, HORIZON_DAYS
 from ehps.content import CONDITION_CODES, STATES, Condition, Content
-from ehps.facts import FACT, HORIZON_OF, IS_START, SPELL_OF, SPELLS, VOID, Facts
+from ehps.facts import HORIZON_OF, IS_START, SPELL_OF, SPELLS, VOID, Facts, together
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -83,6 +83,7 @@ class Compiled:
     rank: Ints  # (256,)
     heading: Ints  # (256,) bit of the heading where the kind carries points
     windows: Ints  # (conditions, 256) days, -1 where the kind has no part
+    watched: Bools  # (256,) kinds that some rule looks at
     conditions: tuple[tuple[int, int, Condition], ...]  # (rule, index within the rule, condition)
 
 
@@ -109,11 +110,15 @@ def compile_content(content: Content) -> Compiled:
     windows = np.full((len(conditions), 256), -1, np.int64)
     for position, (_, _, condition) in enumerate(conditions):
         windows[position, list(condition.codes)] = condition.days
-    return Compiled(content, decay, cap, rank, heading, windows, conditions)
+    return Compiled(content, decay, cap, rank, heading, windows, (windows >= 0).any(axis=0), conditions)
 
 
-def features(compiled: Compiled, rows: Rows) -> Features:
-    """Every feature of every row. Facts of people who left the family are not among the row's facts."""
+def features(compiled: Compiled, rows: Rows, *, with_rules: bool = True) -> Features:
+    """Every feature of every row. Facts of people who left the family are not among the row's facts.
+
+    Args:
+        with_rules: False leaves `rules` and `pending` 0, for those who ask for the score alone.
+    """
     count = len(rows.moments)
     row = np.repeat(np.arange(count), np.diff(rows.starts))
     today = local_day(rows.moments)
@@ -125,7 +130,8 @@ def features(compiled: Compiled, rows: Rows) -> Features:
     states = _states(compiled, rows, row, live, today, school) | _ages_of_children(rows, today, count)
     states[spells & OUT_OF_SCHOOL > 0] |= STATE_BIT["out_of_school"]
     contributions, fresh = _points(compiled, rows, row, live, age, states)
-    rules, pending = _rules(compiled, rows, row, live, age, states)
+    none = np.zeros(count, np.int64)
+    rules, pending = _rules(compiled, rows, row, live, age, states) if with_rules else (none, none)
     return Features(contributions.sum(axis=1), contributions, fresh, rules, pending, states, spells)
 
 
@@ -258,32 +264,39 @@ def _rules(compiled: Compiled, rows: Rows, row: Ints, live: Bools, age: Ints, st
     count, rules = len(rows.moments), compiled.content.rules
     matched = np.full((len(rules.rules), count), True)
     silent = np.full((len(rules.rules), count), True)
-    kind = rows.facts["kind"]
+    chosen = np.flatnonzero(live & compiled.watched[rows.facts["kind"]])
+    watched = _Watched(rows.facts[chosen], row[chosen], age[chosen])
     for position, (number, _, condition) in enumerate(compiled.conditions):
         if condition.holds:
-            held = np.zeros(count, bool)
-            for name in condition.holds:
-                held |= states & STATE_BIT[name] > 0
+            bits = sum(STATE_BIT[name] for name in condition.holds)
+            held = states & bits > 0
         else:
-            hit = live & (age <= compiled.windows[position][kind])
-            held = _count(rows, row, hit, condition)
+            held = _count(watched, watched.age <= compiled.windows[position][watched.facts["kind"]], condition, count)
         if condition.silent:
             silent[number] &= held
         else:
             matched[number] &= held
-    _require_fresh(compiled, row, kind, live, age, matched)
+    _require_fresh(compiled, watched, matched)
     weights = np.int64(1) << np.arange(len(rules.rules), dtype=np.int64)
     return weights @ (matched & silent), weights @ (matched & ~silent)
 
 
-def _count(rows: Rows, row: Ints, hit: Bools, condition: Condition) -> Bools:
-    hits = np.bincount(row[hit], minlength=len(rows.moments))
+class _Watched(NamedTuple):
+    """The live facts that some rule looks at."""
+
+    facts: Facts
+    row: Ints
+    age: Ints
+
+
+def _count(watched: _Watched, hit: Bools, condition: Condition, count: int) -> Bools:
+    hits = np.bincount(watched.row[hit], minlength=count)
     if not condition.any:
         return hits == 0
     held = hits >= condition.at_least
     if condition.at_least > 1 or condition.agencies > 1:
         for number in np.flatnonzero(held).tolist():  # few rows get this far
-            part = rows.facts[rows.starts[number] : rows.starts[number + 1]][hit[rows.starts[number] : rows.starts[number + 1]]]
+            part = watched.facts[hit & (watched.row == number)]
             enough = condition.agencies == 1 or _agencies(part) >= condition.agencies
             held[number] = enough and len(incidents(part)) >= condition.at_least
     return held
@@ -298,15 +311,15 @@ def _agencies(facts: Facts) -> int:
     return len(set(facts["value"].tolist()) - {0})
 
 
-def _require_fresh(compiled: Compiled, row: Ints, kind: NDArray[np.uint8], live: Bools, age: Ints, matched: Bools) -> None:
+def _require_fresh(compiled: Compiled, watched: _Watched, matched: Bools) -> None:
     """At least one fact of a matching rule must be new: old facts alone have been seen before."""
-    fresh = compiled.content.rules.fresh_days
+    kind, fresh = watched.facts["kind"], compiled.content.rules.fresh_days
     for number in np.flatnonzero(matched.any(axis=1)).tolist():
-        new = np.zeros(len(row), bool)
+        new = np.zeros(len(kind), bool)
         for position, (owner, _, condition) in enumerate(compiled.conditions):
             if owner == number and condition.any:
-                new |= live & (age <= np.minimum(compiled.windows[position][kind], fresh))
-        matched[number] &= np.bincount(row[new], minlength=matched.shape[1]) > 0
+                new |= watched.age <= np.minimum(compiled.windows[position][kind], fresh)
+        matched[number] &= np.bincount(watched.row[new], minlength=matched.shape[1]) > 0
 
 
 def pack_rows(parts: list[Facts], moments: list[int], births: list[list[int]]) -> Rows:
@@ -315,7 +328,7 @@ def pack_rows(parts: list[Facts], moments: list[int], births: list[list[int]]) -
     np.cumsum([len(part) for part in parts], out=starts[1:])
     pairs = [(row, born) for row, days in enumerate(births) for born in days]
     return Rows(
-        np.concatenate(parts) if parts else np.empty(0, FACT),
+        together(parts),
         starts,
         np.array(moments, np.int64),
         np.array(pairs, np.int64).reshape(-1, 2),

@@ -99,7 +99,7 @@ def day_of_fall(compiled: Compiled, family: Family, facts: Facts, down: int, tod
     def first_below(days: range) -> int | None:
         moments = [start_of_day(day) for day in days]
         rows = pack_rows([facts] * len(moments), moments, [family.births()] * len(moments))
-        below = np.flatnonzero(features(compiled, rows).score < down)
+        below = np.flatnonzero(features(compiled, rows, with_rules=False).score < down)
         return days[int(below[0])] if len(below) else None
 
     weeks = first_below(range(today + GRID_STEP, today + max(HORIZON_DAYS) + 2 * GRID_STEP, GRID_STEP))

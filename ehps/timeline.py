@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ehps.facts import FACT, NEVER, Facts, version
+from ehps.facts import NEVER, Facts, together, version
 
 Ints = NDArray[np.int64]
 
@@ -40,7 +40,7 @@ def timeline(held: list[Facts], new: Facts, family: Ints, record: Ints) -> Timel
         new: versions that arrived; `family` and `record` are their family's index and record's number.
     """
     sizes = np.array([len(facts) for facts in held], np.int64)
-    facts = np.concatenate((*held, new)) if held else np.empty(0, FACT)
+    facts = together((*held, new))
     owner = np.concatenate((np.repeat(np.arange(len(held)), sizes), family))
     birth = np.concatenate((np.full(sizes.sum(), -1), record)).astype(np.int64)
     order = np.lexsort((birth, facts["slot"], facts["id"], facts["occurred"], owner))

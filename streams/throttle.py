@@ -13,7 +13,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
+    AdminClient,
+    OffsetSpec,
+)
 
 LIMIT_BYTES = 2 << 20
 """Unread bytes allowed in a partition: 2 of 5 MiB, since sizes are means and producers several."""
@@ -29,6 +32,7 @@ RECORD_OVERHEAD_BYTES = 100
 FIRST_MEAN_BYTES = 4096
 """Assumed size of a record until the sizes that were really announced outweigh it."""
 
+_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the package does not type it
 _MEAN_WEIGHT = 0.02
 _BACK_OFF_S = (0.002, 0.020)
 _REQUEST_TIMEOUT_S = 5.0
@@ -137,7 +141,7 @@ class Throttle:
         """Unread records of the fullest partition for its slowest reader; and which that is."""
         partitions = self._partitions_of(topic)
         ends = self._admin.list_offsets(
-            {partition: OffsetSpec.latest() for partition in partitions},
+            {partition: _LATEST for partition in partitions},
             request_timeout=_REQUEST_TIMEOUT_S,
         )
         end = {at.partition: future.result().offset for at, future in ends.items()}

@@ -34,8 +34,8 @@ KNOWN_BIAS: Final = 1.4
 
 # Shared household shocks a year, and how steeply each rises with risk (exponent of the intensity).
 SHOCKS_A_YEAR: Final[dict[str, tuple[float, float]]] = {
-    "domestic_abuse": (0.056, 1.0),
-    "police_concern": (0.078, 1.0),
+    "domestic_abuse": (0.040, 1.0),
+    "police_concern": (0.058, 1.0),
     "money": (0.15, 0.8),
     "parent_crisis": (0.045, 0.9),
     "substance": (0.02, 1.0),
@@ -53,6 +53,8 @@ SHOCKS_A_YEAR: Final[dict[str, tuple[float, float]]] = {
     "concern": (0.17, 1.0),
     "self_referral": (0.011, 0.8),
 }
+REPEATED: Final = 0.28
+"""Of incidents that the police attend, the share followed by another within ten weeks (chosen)."""
 
 # Social care. Shares of contacts and referrals: children in need census 2022-23 to 2024-25.
 REFERRAL_NFA: Final = 0.071
@@ -69,6 +71,8 @@ LOOKED_AFTER_SHARE: Final = 0.045
 """Of section 47 enquiries, the share looked after next, without a conference (chosen)."""
 STOCK_SHARES: Final = (0.035, 0.032, 0.005, 0.006)
 """Families open on the first day: early help, child in need, child protection, looked after."""
+DISABLED: Final = 0.01
+"""Children with a disability recorded by social care on the first day (chosen)."""
 
 # Attendance.
 ABSENCE_MEAN: Final = 0.067

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ehps.simulate import rates
 from ehps.simulate.messages import iso
-from ehps.simulate.rates import DAY, HOUR
+from ehps.simulate.rates import DAY, HOUR, MINUTE
 from ehps.simulate.scene import Dice, Scene, health_delay, next_monday, police_delay
 from ehps.simulate.services import CHILD_IN_NEED, Services
 
@@ -115,6 +116,7 @@ class Shocks:
         if dice.chance(0.05 + 0.06 * severity):
             self._lose_home(family, moment + dice.between(3 * DAY, 40 * DAY))
         scene.shake(family, 0.35 + 0.2 * severity, 0.15 + 0.15 * severity)
+        self._again(family, moment, self.domestic_abuse)
 
     def _marac(self, family: int, moment: int, severity: int, incident: str) -> None:
         risk = "high" if severity == 2 or self._dice.chance(0.3) else "medium"
@@ -151,6 +153,12 @@ class Shocks:
             self.services.contact(family, told + HOUR, "6", severity, child, incident)
         scene.note(family, "16A" if severity == 2 else "17A", moment)
         scene.shake(family, 0.1 + 0.15 * severity, 0.1)
+        self._again(family, moment, self.police_concern)
+
+    def _again(self, family: int, moment: int, shock: Callable[[int, int], None]) -> None:
+        if self._dice.chance(rates.REPEATED):
+            later = moment + self._dice.between(4 * DAY, 70 * DAY)
+            self.services.plan(later - later % MINUTE, family, shock, always=True)
 
     def money(self, family: int, moment: int) -> None:
         """Debt: arrears, a sanction, council tax; for some a notice and the loss of the home."""

@@ -1,52 +1,38 @@
-"""School days of the simulated authority: English terms by rule, so that any year works."""
+"""School days and school years of the simulated authority: the calendar that ships with EHPS."""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from functools import cache
+from importlib import resources
 
-MONDAY = 0
+import yaml
 
-
-def _first_monday(year: int, month: int, day: int) -> date:
-    """The first Monday on or after a date."""
-    moment = date(year, month, day)
-    return moment + timedelta(days=(MONDAY - moment.weekday()) % 7)
+from ehps.calendar import SchoolCalendar, date_to_day, day_to_date, load_calendar
 
 
 @cache
-def holidays(year: int) -> tuple[tuple[date, date], ...]:
-    """Closed spells that begin in a calendar year, as (first, last) days.
-
-    The usual English pattern: two weeks at Christmas and Easter, a week in February, May and
-    October, six in summer.
-    """
-    week = timedelta(days=6)
-    february, may, october = (
-        _first_monday(year, 2, 12),
-        _first_monday(year, 5, 25),
-        _first_monday(year, 10, 24),
-    )
-    easter, early_may = _first_monday(year, 4, 1), _first_monday(year, 5, 1)
-    christmas = _first_monday(year, 12, 19)
-    return (
-        (february, february + week),
-        (easter, easter + timedelta(days=13)),
-        (early_may, early_may),
-        (may, may + week),
-        (date(year, 7, 22), date(year, 9, 2)),
-        (october, october + week),
-        (christmas, christmas + timedelta(days=13)),
-    )
+def calendar() -> SchoolCalendar:
+    """The packaged calendar, so that marks fall on the days on which the kernel expects pupils."""
+    text = (resources.files("ehps") / "content" / "calendar-england.yaml").read_text()
+    return load_calendar(yaml.safe_load(text))[0]
 
 
-@cache
 def is_school_day(day: date) -> bool:
     """Whether schools of the simulated authority are open on a day."""
-    if day.weekday() > 4 or (day.month, day.day) == (1, 1):
-        return False
-    spells = holidays(day.year) + holidays(day.year - 1)
-    return not any(first <= day <= last for first, last in spells)
+    return calendar().is_school_day(date_to_day(day))
+
+
+def require_covered(first: date, last: date) -> None:
+    """Refuse a world without schools.
+
+    Raises:
+        ValueError: the calendar does not reach from `first` to `last`.
+    """
+    known = calendar()
+    if not known.first_day <= date_to_day(first) <= date_to_day(last) <= known.last_day:
+        span = f"{day_to_date(known.first_day)} to {day_to_date(known.last_day)}"
+        raise ValueError(f"the school calendar reaches from {span}; got {first} to {last}")
 
 
 def school_entry(birth: date) -> date:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from ehps.simulate.rates import DAY, HOUR, MINUTE, WEEK
 from ehps.simulate.scene import Dice, Scene, health_delay
 from ehps.simulate.services import Services
 from ehps.simulate.shocks import Shocks
-from ehps.simulate.terms import is_school_day
+from ehps.simulate.terms import is_school_day, require_covered
 
 FAMILIES_MAX = 1_000_000
 WEEKS_MAX = 1_040
@@ -34,6 +34,7 @@ REVIEWS = (
     ("2_year", 790),
 )
 """The five mandated health-visitor reviews, in days from birth."""
+DISABILITIES = ("LD", "AUT", "BEH", "COMM", "MOB", "HEAR", "CON")
 NOBODY = 2**62
 
 
@@ -56,7 +57,7 @@ class World:
         """Check the arguments; nothing is generated yet.
 
         Raises:
-            ValueError: an argument is out of range.
+            ValueError: an argument is out of range, or beyond the packaged school calendar.
         """
         if not (
             1 <= families <= FAMILIES_MAX
@@ -78,6 +79,7 @@ class World:
         )
         self.start_s = parse_start(start)
         self.end_s = self.start_s + weeks * WEEK
+        require_covered(start, start + timedelta(weeks=weeks))
         self._truth: list[dict[str, Any]] | None = None
 
     def simulate(self) -> Iterator[Message]:
@@ -240,6 +242,11 @@ class _Run:
                 if left < 0:
                     opener(family, start - dice.between(5 * DAY, STOCK_DAYS * DAY))
                     break
+        for birth, child in zip(self._population.birth, self._population.children, strict=True):
+            if dice.chance(rates.DISABLED) and birth * DAY < start - STOCK_DAYS * DAY:
+                moment, code = start - dice.between(DAY, STOCK_DAYS * DAY), dice.pick(DISABILITIES)
+                data = f'{{"codes":["{code}"]}}'
+                scene.out.put("social-care.disability.v1", child, moment, moment + DAY, data)
         services.run_until(start)
 
     def _loaded(self, drafts: list[Draft]) -> Iterator[Draft]:

@@ -24,8 +24,8 @@ class Authority(NamedTuple):
 def authorities() -> dict[str, Authority]:
     """Returns every known authority by its three-digit DfE number."""
     table = resources.files(__package__).joinpath("authorities.csv")
-    with table.open(encoding="utf-8", newline="") as rows:
-        return {row["lea"]: Authority(**row) for row in csv.DictReader(rows)}
+    rows = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
+    return {row["lea"]: Authority(**row) for row in rows}
 
 
 def authority_of(lea: str) -> Authority | None:

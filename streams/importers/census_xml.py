@@ -34,7 +34,11 @@ _BOM = b"\xef\xbb\xbf"
 _ZIP = b"PK\x03\x04"
 
 
-class NotACensus(ValueError):  # noqa: N818 - read by people as the sentence "not a census"
+class ImportRefused(ValueError):  # noqa: N818 - carries a sentence for the person who ran it
+    """The import did not take place; the message says why in plain English."""
+
+
+class NotACensus(ImportRefused):
     """The file is not a Children in Need census, or cannot be read as one; nothing was taken."""
 
 
@@ -200,6 +204,8 @@ def read_parts(stream: IO[bytes]) -> Iterator[Part]:
     handler = _Handler(shift)
     parser = DefusedExpatParser(forbid_dtd=True)
     parser.setContentHandler(handler)
+    # Only a parser given a whole file tells its handler where it is; one that is fed does not.
+    handler.setDocumentLocator(parser)
     silence, calls = 0, 0
     while chunk:
         _feed(parser, handler, chunk)

@@ -208,7 +208,7 @@ class ImportReport:
         lines: list[str] = []
         for severity, title in (
             (Severity.REJECTED, "Not taken:"),
-            (Severity.WARNING, "Taken, but look at these:"),
+            (Severity.WARNING, "Worth a look:"),
         ):
             found = [item for item in self._in_order() if item.severity is severity]
             if found:

@@ -69,4 +69,3 @@ class Spool:
         run.writelines(self._lines)
         self._runs.append(run)
         self._lines.clear()
-

@@ -1,4 +1,4 @@
-"""Brokers and servers of the integration tests: each is started once a session, what is lacking is skipped."""
+"""Brokers and servers of the integration tests: started once a session, skipped where lacking."""
 
 import itertools
 import os
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
+    AdminClient,
+    NewTopic,
+)
 
 from deploy import real
 from deploy.embedded import EmbeddedBroker, EmbeddedValkey, Segments

@@ -359,6 +359,11 @@ def test_a_start_with_a_time_of_day_is_refused() -> None:
         World(1, 1, 0, datetime(2024, 9, 2, tzinfo=UTC), LA)
 
 
+def test_years_without_a_school_calendar_are_refused() -> None:
+    with pytest.raises(ValueError, match="school calendar reaches from 2012-09-05"):
+        World(1, 1, 0, date(1999, 1, 1), LA)
+
+
 @pytest.mark.parametrize("first", [2021, 2024, 2025])
 def test_a_school_year_has_about_190_days(first: int) -> None:
     days = [date(first, 9, 1) + timedelta(days=n) for n in range(365)]

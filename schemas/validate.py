@@ -1,0 +1,223 @@
+"""The edge: a message is validated here once, and what is rejected is told what to send instead.
+
+A rejection names the kind of value observed, never the value: it may identify somebody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar, cast
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from schemas.control import ControlMessage
+from schemas.decisions import Decision
+from schemas.envelope import Event
+from schemas.events import EVENT_TYPES
+from schemas.links import LINK_TYPES
+from schemas.topics import agency_topic
+
+MESSAGE_BYTES_MAX = 256 * 1024
+"""A message is no larger: the largest assessment seen is below 4 KiB."""
+AHEAD_MAX = timedelta(days=1)
+"""How far a sender's clock may run ahead of ours."""
+
+Headers = Sequence[tuple[str, bytes | str | None]]
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a message was refused.
+
+    Args:
+        code: one of `CODES`.
+        field: path of the field, "" for the message as a whole.
+        observed: kind of value seen.
+        hint: what to send instead.
+    """
+
+    code: str
+    field: str
+    observed: str
+    hint: str
+
+
+CODES = (
+    "not_json", "too_large", "wrong_envelope", "missing_field", "unknown_type", "unknown_version", "unknown_code", "naive_time",
+    "future_time", "too_long", "wrong_topic", "identifier_not_pseudonym", "wrong_value", "missing_original", "unknown_authority",
+)
+
+
+def validate_event(topic: str, value: bytes | None, headers: Headers | None, now: datetime) -> Event | Rejection:
+    """An agency's message: the event, or why not. Never raises for any bytes.
+
+    Args:
+        topic: where it was sent.
+        headers: Kafka headers; with `ce_` headers the value is the data alone (CloudEvents binary mode).
+        now: the reader's clock, for times in the future.
+    """
+    document = _document(value, headers)
+    if isinstance(document, Rejection):
+        return document
+    model = _model(document.get("type"), EVENT_TYPES)
+    if isinstance(model, Rejection):
+        return model
+    if not str(document["type"]).startswith("record.") and agency_topic(str(document["type"]).split(".")[0]) != topic:
+        return Rejection("wrong_topic", "type", "a type of another source", f"send it to {agency_topic(str(document['type']).split('.')[0])}")
+    return _checked(model, document, now)
+
+
+def validate_link(value: bytes | None, headers: Headers | None, now: datetime) -> Event | Rejection:
+    """A message of the links topic."""
+    document = _document(value, headers)
+    if isinstance(document, Rejection):
+        return document
+    model = _model(document.get("type"), LINK_TYPES)
+    return model if isinstance(model, Rejection) else _checked(model, document, now)
+
+
+def validate_decision(value: bytes | None, headers: Headers | None, now: datetime) -> Decision | Rejection:
+    """A message of the decisions topic."""
+    document = _document(value, headers)
+    return document if isinstance(document, Rejection) else _checked(Decision, document, now)
+
+
+def validate_control(value: bytes | None, now: datetime) -> ControlMessage | Rejection:  # noqa: ARG001  (a control lies ahead)
+    """A message of the control topic."""
+    document = _document(value, None)
+    if isinstance(document, Rejection):
+        return document
+    if ("control" in document) == ("heartbeat" in document):
+        return Rejection("wrong_envelope", "", "neither or both", "one of control and heartbeat")
+    return _parsed(ControlMessage, document)
+
+
+def _document(value: bytes | None, headers: Headers | None) -> dict[str, Any] | Rejection:
+    if not value:
+        return Rejection("not_json", "", "an empty message", "a CloudEvents 1.0 event as JSON")
+    if len(value) > MESSAGE_BYTES_MAX:
+        return Rejection("too_large", "", f"{len(value)} bytes", f"at most {MESSAGE_BYTES_MAX} bytes")
+    try:
+        document = orjson.loads(value)
+    except (orjson.JSONDecodeError, RecursionError):
+        return Rejection("not_json", "", "bytes that are not JSON in UTF-8", "a CloudEvents 1.0 event as JSON")
+    binary = {name[3:]: text for name, text in headers or () if name.startswith("ce_")}
+    if binary:
+        document = {**{name: _text(text) for name, text in binary.items()}, "data": document}
+    if not isinstance(document, dict):
+        return Rejection("wrong_envelope", "", kind_of(document), "a JSON object with CloudEvents 1.0 attributes")
+    return document
+
+
+def _text(value: bytes | str | None) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _model(name: object, models: Mapping[str, type[Event]]) -> type[Event] | Rejection:
+    if name is None:
+        return Rejection("missing_field", "type", "nothing", "the event's type, such as police.notification.v1")
+    if not isinstance(name, str):
+        return Rejection("wrong_value", "type", kind_of(name), "text, such as police.notification.v1")
+    if name in models:
+        return models[name]
+    base = re.sub(r"\.v\d+$", "", name)
+    versions = [known for known in models if known.rsplit(".v", 1)[0] == base]
+    if versions:
+        return Rejection("unknown_version", "type", "a version not known here", f"one of {', '.join(versions)}")
+    legal = ", ".join(sorted(models))
+    return Rejection("unknown_type", "type", kind_of(name), f"one of {legal}")
+
+
+def _checked(model: type[ModelT], document: dict[str, Any], now: datetime) -> ModelT | Rejection:
+    result = _parsed(model, document)
+    if isinstance(result, Rejection):
+        return result
+    for name in ("time", "recordedtime"):
+        if getattr(result, name) > now + AHEAD_MAX:
+            return Rejection("future_time", name, "a time more than a day ahead", "the time it happened, in UTC; check the sender's clock")
+    if getattr(result, "correctionof", None) is not None and result.correctionof > now + AHEAD_MAX:  # type: ignore[attr-defined]
+        return Rejection("future_time", "correctionof", "a time more than a day ahead", "the original event's time")
+    return result
+
+
+def _parsed(model: type[ModelT], document: dict[str, Any]) -> ModelT | Rejection:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        return _rejection(model, error.errors(include_url=False, include_context=True)[0])
+    except (RecursionError, OverflowError, ValueError):
+        return Rejection("wrong_value", "", "values out of range", "values as the schema describes them")
+
+
+_TIMES = {"time", "recordedtime", "correctionof", "occurred", "returned", "effective"}
+_ORIGINAL = {"occurred", "correctionof", "data.occurred"}
+
+
+def _rejection(model: type[BaseModel], error: Any) -> Rejection:
+    path = ".".join(str(part) for part in error["loc"])
+    kind, value = error["type"], error["input"]
+    last = str(error["loc"][-1]) if error["loc"] else ""
+    if kind == "missing":
+        if path in _ORIGINAL or last == "occurred":
+            return Rejection("missing_original", path, "nothing", "the original event's time: without it nothing can be taken back")
+        return Rejection("missing_field", path, "nothing", f"the field {path}")
+    if path == "subject":
+        return Rejection("identifier_not_pseudonym", path, kind_of(value), (
+            "person- (or household-) and the first 32 hex digits of HMAC-SHA256 over the identifier, with the key agreed for the authority"))
+    if kind == "timezone_aware":
+        return Rejection("naive_time", path, "a date-time without zone", "a date-time with zone, such as 2026-01-31T09:30:00Z")
+    if path in ("specversion",):
+        return Rejection("wrong_envelope", path, kind_of(value), 'specversion "1.0"')
+    if kind in ("string_too_long", "too_long"):
+        return Rejection("too_long", path, kind_of(value), f"at most {error['ctx'].get('max_length')}")
+    if kind in ("enum", "literal_error"):
+        return Rejection("unknown_code", path, kind_of(value), f"one of {error['ctx']['expected']}")
+    if last in _TIMES or kind.startswith(("datetime", "date")):
+        return Rejection("wrong_value", path, kind_of(value), "a date-time with zone, such as 2026-01-31T09:30:00Z")
+    return Rejection("wrong_value", path, kind_of(value), _wanted(error))
+
+
+def _wanted(error: Any) -> str:
+    """Pydantic's own words, which name limits but, for these kinds, never the value."""
+    return cast(str, error["msg"]).removeprefix("Input ").removeprefix("Value error, ").removeprefix("String ")
+
+
+def kind_of(value: object) -> str:
+    """What kind of value it is, in words that do not give it away."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, str):
+        return _kind_of_text(value)
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return f"an object of {len(value)} fields"
+    return type(value).__name__
+
+
+def _kind_of_text(value: str) -> str:
+    digits = value.replace(" ", "").replace("-", "")
+    if len(digits) == 10 and digits.isascii() and digits.isdigit():
+        return "10 digits, " + ("a valid NHS number" if _nhs(digits) else "like an NHS number")
+    if re.fullmatch(r"[A-Z]\d{11}[A-Z0-9]", digits):
+        return "text like a unique pupil number"
+    if re.fullmatch(r"[^\W\d_]+([ '\-][^\W\d_]+)+", value):
+        return "text like a name"
+    return f"text of {len(value)} characters"
+
+
+def _nhs(digits: str) -> bool:
+    """Modulus-11 check of an NHS number (NHS Data Dictionary)."""
+    check = 11 - sum(int(d) * weight for d, weight in zip(digits[:9], range(10, 1, -1), strict=True)) % 11
+    return check % 11 == int(digits[9])
+
+
