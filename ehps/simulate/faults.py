@@ -24,6 +24,8 @@ CODED = (
     *("source", "factors", "plan", "outcome", "goals_met", "self_referred", "category", "duty"),
 )
 """Fields that hold a code, a number or a truth value: none of them may be a question mark."""
+UNCODED = frozenset({"health.was_not_brought.v1", "health.cpis_access.v1"})
+"""Their data is free text: no code of theirs can be unknown."""
 TAKEN_BACK_NEVER = frozenset({"education.enrolment.v1"})
 
 
@@ -120,7 +122,7 @@ def _cut(value: bytes, draft: Draft) -> bytes:
 
 
 def _unknown_code(value: bytes, draft: Draft) -> bytes:
-    if draft.data == "{}":
+    if draft.data == "{}" or draft.type in UNCODED:
         return _unknown_type(value, draft)
     return value.replace(draft.data.encode(), _with_code(draft).encode())
 

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Final
 
 from streams.importers.authorities import Authority, authority_of
-from streams.importers.census_values import LONDON, WrongValue, read_date
+from streams.importers.census_values import CHILDREN_ACT, LONDON, WrongValue, read_date
 from streams.importers.census_xml import Node, NotACensus
 from streams.importers.report import ImportReport, Place
 
@@ -115,7 +115,7 @@ class _HeaderReading:
 
     def _day(self, name: str) -> date | None:
         try:
-            return read_date(_leaf(self._header, name).text)
+            return self._plausible(read_date(_leaf(self._header, name).text))
         except WrongValue as wrong:
             self._warn(name, wrong.code, wrong.message)
             return None
@@ -124,10 +124,17 @@ class _HeaderReading:
         text = _leaf(self._header, "DateTime").text
         try:
             at = datetime.fromisoformat(text)
-        except ValueError:
+            return self._plausible((at.astimezone(LONDON) if at.tzinfo else at).date())
+        except (ValueError, OverflowError):
             self._warn("DateTime", "wrong_date", "the file does not say when it was made")
             return None
-        return (at.astimezone(LONDON) if at.tzinfo else at).date()
+
+    @staticmethod
+    def _plausible(day: date) -> date:
+        if day < CHILDREN_ACT:
+            msg = "impossible date: before there was a census"
+            raise WrongValue(msg, code="impossible_date")
+        return day
 
     def _compare(self, reference: date, year: int | None, made_on: date | None) -> None:
         if (reference.month, reference.day) != (3, 31):

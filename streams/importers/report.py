@@ -30,6 +30,10 @@ MAX_FINDINGS = 500
 """Kinds of finding kept apart; a hostile file could otherwise make up new ones without end."""
 
 
+FindingKey = tuple[str, str, str, str]
+"""Module, code, element and message."""
+
+
 class Severity(StrEnum):
     """REJECTED: not taken. WARNING: taken, but look at it."""
 
@@ -56,6 +60,10 @@ class Finding:
     message: str
     count: int = 0
     places: list[Place] = field(default_factory=list)
+
+    def key(self) -> FindingKey:
+        """Returns what makes two findings one kind."""
+        return (self.module, self.code, self.element, self.message)
 
     def where(self) -> str:
         """Returns the places as a phrase, e.g. `line 12 (child 1), line 40 (child 3)`."""
@@ -95,7 +103,7 @@ class ImportReport:
     last: str = ""
     seconds: float = 0.0
     tallies: dict[str, Tally] = field(default_factory=lambda: {name: Tally() for name in MODULES})
-    findings: dict[tuple[str, str, str, str], Finding] = field(default_factory=dict)
+    findings: dict[FindingKey, Finding] = field(default_factory=dict)
     unknown_elements: Counter[str] = field(default_factory=Counter)
 
     def saw(self, module: str, count: int = 1) -> None:
@@ -113,22 +121,17 @@ class ImportReport:
     def reject(self, module: str, code: str, element: str, place: Place, message: str) -> None:
         """Counts one fact that was not taken, and says why."""
         self.tallies[module].rejected += 1
-        self._find(Severity.REJECTED, module, code, element, place, message)
+        self._add(Finding(module, code, element, Severity.REJECTED, message), place)
 
     def warn(self, module: str, code: str, element: str, place: Place, message: str) -> None:
         """Records something to look at that did not stop anything from being taken."""
-        self._find(Severity.WARNING, module, code, element, place, message)
+        self._add(Finding(module, code, element, Severity.WARNING, message), place)
 
-    def _find(
-        self, severity: Severity, module: str, code: str, element: str, place: Place, message: str
-    ) -> None:
-        key = (module, code, element, message)
-        if key not in self.findings:
-            if len(self.findings) >= MAX_FINDINGS:
-                key = (module, "more", "", "further kinds of finding, not listed")
-                message, code, element = key[3], key[1], key[2]
-            self.findings.setdefault(key, Finding(module, code, element, severity, message))
-        finding = self.findings[key]
+    def _add(self, new: Finding, place: Place) -> None:
+        if new.key() not in self.findings and len(self.findings) >= MAX_FINDINGS:
+            rest = "further kinds of finding, not listed"
+            new = Finding(new.module, "more", "", new.severity, rest)
+        finding = self.findings.setdefault(new.key(), new)
         finding.count += 1
         if len(finding.places) < PLACES_PER_FINDING:
             finding.places.append(place)

@@ -15,6 +15,7 @@ from ehps.simulate.messages import EPOCH, seconds_of
 from ehps.simulate.population import make_population
 from ehps.simulate.rates import DAY, WEEK
 from ehps.simulate.terms import is_school_day, school_entry
+from schemas.validate import Rejection, validate_event, validate_link
 
 START = date(2024, 9, 2)
 LA = "E06000023"
@@ -85,7 +86,6 @@ def test_topic_key_and_source_agree_with_the_event(rows: list[Row]) -> None:
 
 
 def test_every_message_but_the_malformed_is_valid(rows: list[Row]) -> None:
-    validate = pytest.importorskip("schemas.validate")
     now = datetime.combine(START + timedelta(weeks=60), datetime.min.time(), UTC)
     checked: Counter[str] = Counter()
     for message, event in rows:
@@ -94,21 +94,20 @@ def test_every_message_but_the_malformed_is_valid(rows: list[Row]) -> None:
         if checked[event["type"]] > 2000:
             continue
         if message.topic == "ehps.links.v1":
-            verdict = validate.validate_link(message.value, [], now)
+            verdict = validate_link(message.value, [], now)
         else:
-            verdict = validate.validate_event(message.topic, message.value, [], now)
-        assert not isinstance(verdict, validate.Rejection), (verdict, message.value)
+            verdict = validate_event(message.topic, message.value, [], now)
+        assert not isinstance(verdict, Rejection), (verdict, message.value)
     assert len(checked) >= 40
 
 
 def test_every_malformed_message_is_rejected_for_many_reasons() -> None:
-    validate = pytest.importorskip("schemas.validate")
     now = datetime.combine(START + timedelta(weeks=60), datetime.min.time(), UTC)
     codes: Counter[str] = Counter()
     for message in simulate(400, 26, 5, START, LA, malformed=0.1):
         if message.kind == "malformed":
-            verdict = validate.validate_event(message.topic, message.value, [], now)
-            assert isinstance(verdict, validate.Rejection), message.value
+            verdict = validate_event(message.topic, message.value, [], now)
+            assert isinstance(verdict, Rejection), message.value
             codes[verdict.code] += 1
     expected = {"not_json", "unknown_code", "identifier_not_pseudonym", "naive_time", "future_time"}
     assert expected <= set(codes), codes

@@ -1,0 +1,64 @@
+"""Alerts as a person would say them: one or two plain English lines each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+FACTS_NAMED_MAX = 2
+"""Contributions named in a sentence; the document lists them all."""
+_TIERS = {
+    "none": "not open to any service",
+    "early_help": "open to early help",
+    "child_in_need": "open as child in need",
+    "child_protection": "on a child protection plan",
+    "looked_after": "with a child looked after",
+}
+
+
+def sentence(alert: Mapping[str, Any]) -> str:
+    """One alert in one or two lines. Fields that are missing are left out, never guessed."""
+    family = str(alert.get("family", "")).partition(":")[2]
+    day = _day(str(alert.get("at") or alert.get("raised_at") or ""))
+    state = alert.get("state")
+    if state == "superseded":
+        return f"{day}  family {family}: an earlier {_short(alert)} was replaced by a higher one."
+    if state == "withdrawn":
+        return f"{day}  family {family}: the {_short(alert)} was withdrawn. {alert['headline']}"
+    first = f"{day}  family {family}: {str(alert['headline']).rstrip('.')}."
+    return "\n".join(part for part in (first, _second(alert)) if part)
+
+
+def _second(alert: Mapping[str, Any]) -> str:
+    parts = []
+    why = [c for c in alert.get("contributions", ()) if c.get("units", 0) > 0][:FACTS_NAMED_MAX]
+    if why:
+        named = " and ".join(f"{c['label'].lower()} ({c['points']:g} points)" for c in why)
+        parts.append(f"Mostly {named}")
+    tier = _TIERS.get(str(alert.get("open_tier")))
+    if tier:
+        parts.append(f"the family is {tier}")
+    if alert.get("route"):
+        due = f" by {_moment(str(alert['due']))}" if alert.get("due") else ""
+        parts.append(f"for {alert['route']}{due}")
+    if alert.get("withheld"):
+        parts.append("not sent: comparison group of the pilot")
+    return "            " + "; ".join(parts) + "." if parts else ""
+
+
+def _short(alert: Mapping[str, Any]) -> str:
+    if alert.get("kind") == "combination":
+        return f"combination {alert.get('rule')}"
+    if alert.get("kind") == "step_down":
+        return "review for stepping down"
+    return f"step up to {alert.get('grade')}"
+
+
+def _day(text: str) -> str:
+    return text[:10]
+
+
+def _moment(text: str) -> str:
+    moment = datetime.fromisoformat(text)
+    return f"{moment:%a} {moment.day} {moment:%b %Y, %H:%M} UTC"

@@ -1,0 +1,55 @@
+"""Writes records of `ehps.log.v1`. Every writer of the log goes through here."""
+
+from __future__ import annotations
+
+import orjson
+
+from ehps.log import RecordKind, pack_event, pack_other, pack_retraction
+from schemas.control import Control, Heartbeat
+from schemas.envelope import Event
+from schemas.topics import LOG
+from streams.kafka import Sender
+
+EHPS, INPUT = "ehps", "ehps-input"
+"""Headers of a log record: its compact form, and the coordinates of the input that it came from."""
+
+
+class LogWriter:
+    """Puts records on the log; `confirm` makes sure of them."""
+
+    def __init__(self, sender: Sender, partitions: int) -> None:
+        """`partitions` of the log, which controls and heartbeats all reach."""
+        self._sender, self._partitions = sender, partitions
+
+    def event(self, family: str, event: Event, value: bytes, coordinates: str) -> None:
+        """An event or retraction of a member of `family` (authority:family)."""
+        pack = pack_retraction if event.type == "record.retracted.v1" else pack_event
+        self._put(family, pack(event, family[:9]), value, coordinates)
+
+    def membership(self, family: str, document: dict[str, object], coordinates: str) -> None:
+        """Somebody joins or leaves `family`."""
+        self._put(family, pack_other(RecordKind.MEMBERSHIP, family[:9]), orjson.dumps(document), coordinates)
+
+    def decision(self, family: str, value: bytes, coordinates: str) -> None:
+        """A professional decided."""
+        self._put(family, pack_other(RecordKind.DECISION, family[:9]), value, coordinates)
+
+    def control(self, control: Control) -> None:
+        """A control, to every partition, confirmed. A retry writes it again: its id tells."""
+        self._everywhere(pack_other(RecordKind.CONTROL, control.la), control.model_dump_json().encode())
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """A heartbeat, to every partition, confirmed."""
+        self._everywhere(pack_other(RecordKind.HEARTBEAT, heartbeat.la), heartbeat.model_dump_json().encode())
+
+    def confirm(self) -> None:
+        """Wait until everything written is with the broker."""
+        self._sender.confirm()
+
+    def _put(self, family: str, compact: bytes, value: bytes, coordinates: str) -> None:
+        self._sender.send(LOG, value, family, [(EHPS, compact), (INPUT, coordinates.encode())])
+
+    def _everywhere(self, compact: bytes, value: bytes) -> None:
+        for partition in range(self._partitions):
+            self._sender.send(LOG, value, b"", [(EHPS, compact)], partition)
+        self._sender.confirm()

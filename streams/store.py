@@ -1,0 +1,205 @@
+"""The Redis store: one atomic read and one compare-and-set a batch; links, parked events, signs of life.
+
+All keys of log partition p share the hash tag `{ehps:p}`, so that one script may touch them in a cluster. There is no
+TTL anywhere and `maxmemory-policy` must be `noeviction`: a key that went missing would look like a new family.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any, cast
+
+import orjson
+import redis
+
+from ehps.advance import Needs, Snapshot, Step
+from streams.errors import ConfigError, Conflict, RedisUnavailable
+
+PARKED_PER_PERSON_MAX = 1000
+"""Events kept at hand for a person without a family; `ehps.unlinked.v1` holds all of them."""
+
+HISTORY, LIVE = "history", "live"
+"""Modes of an authority: its heartbeats come with imported history, or from the clock."""
+
+
+def connect(url: str) -> redis.Redis:
+    """A client that has been answered, on a server that never evicts.
+
+    Raises:
+        RedisUnavailable: nobody answers at `url`.
+        ConfigError: the server would evict keys.
+    """
+    client = redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=3)
+    try:
+        policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+    except redis.ResponseError:
+        policy = "noeviction"  # a managed server that hides its settings; `doctor` says so
+    except redis.RedisError as error:
+        raise RedisUnavailable(f"Redis does not answer at {url}: start it (`ehps up` or `make stack`), or set EHPS_REDIS") from error
+    if policy != "noeviction":
+        raise ConfigError(f"Redis at {url} has maxmemory-policy {policy}: set it to noeviction, or states would vanish")
+    return client
+
+
+def tag(partition: int) -> str:
+    """The hash tag of a log partition's keys."""
+    return f"{{ehps:{partition}}}"
+
+
+class RedisStore:
+    """States of the log's partitions."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        """Prepare the two scripts; they are sent by hash and sent whole where the server lost them."""
+        self.client = client
+        folder = resources.files("streams")
+        self._read = client.register_script((folder / "read.lua").read_text())
+        self._commit = client.register_script((folder / "commit.lua").read_text())
+
+    def read(self, partition: int, needs: Needs) -> Snapshot:
+        """Everything that a batch needs, in one atomic call."""
+        at = tag(partition)
+        arguments: list[Any] = [len(needs.families), *needs.families]
+        for la, until, limit in needs.due:
+            arguments += [la, until, limit]
+        offset, state, names, states, due = cast(
+            "list[Any]", self._read(keys=[f"{at}:offset", f"{at}:state", f"{at}:timers", f"{at}:f:"], args=arguments)
+        )
+        families = {name.decode(): value for name, value in zip(names, states, strict=True)}
+        timers = [(due[n].decode(), int(due[n + 1]), due[n + 2].decode()) for n in range(0, len(due), 3)]
+        return Snapshot(int(offset), state, families, timers)
+
+    def commit(self, partition: int, expected: int, step: Step, guard: bytes) -> None:
+        """Set states, timers, partition state, offset and guard, if the offset is still `expected`.
+
+        Raises:
+            Conflict: it is not; nothing was written.
+        """
+        at = tag(partition)
+        keys = [f"{at}:offset", f"{at}:state", f"{at}:guard", f"{at}:timers", *(f"{at}:f:{name}" for name in step.states)]
+        arguments: list[Any] = [expected, step.offset, step.partition, guard, len(step.states), *step.states.values()]
+        for (la, family), due in step.timers.items():
+            arguments += [la, family, "" if due is None else due]
+        held = cast("int", self._commit(keys=keys, args=arguments))
+        if held >= 0:
+            raise Conflict(f"partition {partition}: expected offset {expected}, Redis stands at {held}")
+
+    def offset(self, partition: int) -> int:
+        """The next record to apply."""
+        return int(cast("bytes | None", self.client.get(f"{tag(partition)}:offset")) or 0)
+
+    def guard(self, partition: int) -> dict[str, Any] | None:
+        """Topic id and digest of the last record applied; None before the first."""
+        raw = cast("bytes | None", self.client.get(f"{tag(partition)}:guard"))
+        return None if raw is None else cast("dict[str, Any]", orjson.loads(raw))
+
+    def partition_state(self, partition: int) -> bytes | None:
+        """Bytes of the partition state."""
+        return cast("bytes | None", self.client.get(f"{tag(partition)}:state"))
+
+    def family(self, partition: int, name: str) -> bytes | None:
+        """Bytes of one family's state."""
+        return cast("bytes | None", self.client.get(f"{tag(partition)}:f:{name}"))
+
+    def families(self, partition: int) -> dict[str, bytes]:
+        """Every family of a partition; for verification, not for the event path."""
+        prefix = f"{tag(partition)}:f:"
+        found: dict[str, bytes] = {}
+        batch: list[bytes] = []
+        for key in self.client.scan_iter(match=prefix.replace("{", "\\{") + "*", count=2000):
+            batch.append(key)
+            if len(batch) == 1000:
+                found |= self._values(batch, prefix)
+                batch = []
+        return found | self._values(batch, prefix)
+
+    def _values(self, keys: list[bytes], prefix: str) -> dict[str, bytes]:
+        values = cast("list[bytes]", self.client.mget(keys)) if keys else []
+        return {key.decode().removeprefix(prefix): value for key, value in zip(keys, values, strict=True)}
+
+
+class Registry:
+    """What intake looks up: links, parked events, authorities, signs of life."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        """Prepare the script in which the greatest link version wins."""
+        self.client = client
+        self._put_link = client.register_script(_PUT_LINK)
+
+    def families_of(self, subjects: list[str]) -> list[str | None]:
+        """Family keys of people, None where no link is known."""
+        if not subjects:
+            return []
+        raw = cast("list[bytes | None]", self.client.mget([f"ehps:link:{subject}" for subject in subjects]))
+        return [_family(value) for value in raw]
+
+    def link(self, subject: str) -> tuple[str, str | None] | None:
+        """(version, family key) of a person; None: never linked."""
+        raw = cast("bytes | None", self.client.get(f"ehps:link:{subject}"))
+        if raw is None:
+            return None
+        version, _, family = raw.decode().partition("|")
+        return version, family or None
+
+    def put_link(self, subject: str, version: str, family: str | None) -> None:
+        """Remember a link unless a greater version is held; `family` None removes the person."""
+        self._put_link(keys=[f"ehps:link:{subject}"], args=[f"{version}|{family or ''}"])
+
+    def park(self, subject: str, coordinates: str, record: bytes) -> None:
+        """Keep an event of a person without a family at hand; past the bound only its topic holds it."""
+        key = f"ehps:parked:{subject}"
+        if cast("int", self.client.hlen(key)) < PARKED_PER_PERSON_MAX:
+            self.client.hset(key, coordinates, cast("Any", record))
+
+    def parked(self, subject: str) -> dict[str, bytes]:
+        """Parked events of a person by coordinates."""
+        found = cast("dict[bytes, bytes]", self.client.hgetall(f"ehps:parked:{subject}"))
+        return {coordinates.decode(): record for coordinates, record in found.items()}
+
+    def unpark(self, subject: str, coordinates: list[str]) -> None:
+        """Forget parked events that are on the log now."""
+        if coordinates:
+            self.client.hdel(f"ehps:parked:{subject}", *coordinates)
+
+    def parked_subjects(self) -> list[str]:
+        """People with parked events."""
+        return sorted(key.decode().removeprefix("ehps:parked:") for key in self.client.scan_iter(match="ehps:parked:*", count=1000))
+
+    def authorities(self) -> dict[str, str]:
+        """Authority -> mode (history or live)."""
+        found = cast("dict[bytes, bytes]", self.client.hgetall("ehps:authorities"))
+        return {la.decode(): mode.decode() for la, mode in found.items()}
+
+    def set_authority(self, la: str, mode: str) -> None:
+        """Set an authority up: from now on its events are taken."""
+        self.client.hset("ehps:authorities", la, mode)
+
+    def sign(self, la: str, signs: dict[str, int]) -> None:
+        """Signs of life: source -> seconds since 1970, the greatest is kept."""
+        held = self.signs(la)
+        newer = {source: at for source, at in signs.items() if at > held.get(source, 0)}
+        if newer:
+            self.client.hset(f"ehps:signs:{la}", mapping=cast("Any", newer))
+
+    def signs(self, la: str) -> dict[str, int]:
+        """Last sign of life of each source, seconds since 1970."""
+        found = cast("dict[bytes, bytes]", self.client.hgetall(f"ehps:signs:{la}"))
+        return {source.decode(): int(at) for source, at in found.items()}
+
+    def links_known(self) -> bool:
+        """Whether any link is held; a lost Redis holds none."""
+        return bool(cast("int", self.client.exists("ehps:links-read")))
+
+    def mark_links_read(self) -> None:
+        """The links topic was read to its end once."""
+        self.client.set("ehps:links-read", 1)
+
+
+_PUT_LINK = """
+local held = redis.call('GET', KEYS[1])
+if not held or held < ARGV[1] then redis.call('SET', KEYS[1], ARGV[1]) end
+"""
+
+
+def _family(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode().partition("|")[2] or None
