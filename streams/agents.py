@@ -1,0 +1,144 @@
+"""What the low-volume topics ask for: links, decisions, controls. Blocking code that the Faust agents call in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from schemas.control import Control, Heartbeat
+from schemas.envelope import Event
+from schemas.links import PersonLinked, family_key
+from schemas.validate import Rejection, validate_control, validate_decision, validate_link
+from streams.intake import UNKNOWN_AUTHORITY, Intake, coordinates, dead_letter
+from streams.kafka import Sender
+from streams.logs import logger
+from streams.logwriter import LogWriter
+from streams.segments import Record
+from streams.store import HISTORY, LIVE, Registry
+
+JUMP_S_MAX = 600
+"""A live heartbeat may differ this much from the clock, unless an operator signs the jump."""
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The process's clock: the shell has one, the core has none."""
+    return datetime.now(UTC)
+
+
+class Links:
+    """Who belongs to which family: on the log first, then where intake looks it up, then parked events are released."""
+
+    def __init__(self, registry: Registry, sender: Sender, log: LogWriter, intake: Intake, clock: Clock = utc_now) -> None:
+        """`intake` releases parked events."""
+        self._registry, self._sender, self._log, self._intake, self._clock = registry, sender, log, intake, clock
+
+    def take(self, records: list[Record]) -> None:
+        """One batch, everything confirmed before the look-up changes: no event overtakes its membership."""
+        now, authorities = self._clock(), self._registry.authorities()
+        taken: list[Event] = []
+        for record in records:
+            verdict = validate_link(record.value, record.headers, now)
+            if isinstance(verdict, Event) and verdict.la not in authorities:
+                verdict = Rejection("unknown_authority", "la", UNKNOWN_AUTHORITY, "the ONS code of an authority that was set up")
+            if isinstance(verdict, Rejection):
+                dead_letter(self._sender, record, verdict, now, "links")
+            else:
+                self._write(verdict, coordinates(record))
+                taken.append(verdict)
+        self._sender.confirm()
+        for link in taken:
+            family = family_key(link.la, link.data.family) if isinstance(link, PersonLinked) else None
+            self._registry.put_link(link.subject, version_of(link), family)
+        for subject in dict.fromkeys(link.subject for link in taken):
+            self._intake.release(subject)
+
+    def _write(self, link: Event, place: str) -> None:
+        family, version = family_key(link.la, link.data.family), version_of(link)
+        removed = not isinstance(link, PersonLinked)
+        held = self._registry.link(link.subject)
+        if held is not None and held[1] not in (None, family) and held[0] <= version and not removed:
+            # The person moved: the old family learns that its facts about the person no longer count.
+            gone = {"subject": link.subject, "version": version, "role": "adult", "born": None, "confidence": 1.0, "removed": True}
+            self._log.membership(str(held[1]), gone, place)
+        self._log.membership(family, {
+            "subject": link.subject, "version": version, "removed": removed,
+            "role": getattr(link.data, "role", "adult"), "born": getattr(link.data, "born", None),
+            "confidence": getattr(link.data, "confidence", 1.0),
+        }, place)
+
+
+def version_of(link: Event) -> str:
+    """A link's version: its recordedtime, in a form whose text sorts as the time does."""
+    return link.recordedtime.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Decisions:
+    """What professionals decided, onto their family's log."""
+
+    def __init__(self, registry: Registry, sender: Sender, log: LogWriter, clock: Clock = utc_now) -> None:
+        """All confirmed before a batch is done."""
+        self._registry, self._sender, self._log, self._clock = registry, sender, log, clock
+
+    def take(self, records: list[Record]) -> None:
+        """One batch."""
+        now, authorities = self._clock(), self._registry.authorities()
+        for record in records:
+            verdict = validate_decision(record.value, record.headers, now)
+            if not isinstance(verdict, Rejection) and verdict.family[:9] not in authorities:
+                verdict = Rejection("unknown_authority", "family", UNKNOWN_AUTHORITY, "the family key as the alert names it")
+            if isinstance(verdict, Rejection):
+                dead_letter(self._sender, record, verdict, now, "decisions")
+            else:
+                self._log.decision(verdict.family, verdict.model_dump_json().encode(), coordinates(record))
+        self._sender.confirm()
+
+
+class Controls:
+    """Controls and operators' heartbeats, onto every partition of the log."""
+
+    def __init__(self, registry: Registry, sender: Sender, log: LogWriter, clock: Clock = utc_now) -> None:
+        """Each is confirmed on every partition before the next."""
+        self._registry, self._sender, self._log, self._clock = registry, sender, log, clock
+
+    def take(self, records: list[Record]) -> None:
+        """One batch."""
+        now = self._clock()
+        for record in records:
+            verdict = validate_control(record.value, now)
+            if not isinstance(verdict, Rejection):
+                verdict = self._put(verdict.control, verdict.heartbeat, now) or verdict
+            if isinstance(verdict, Rejection):
+                dead_letter(self._sender, record, verdict, now, "control")
+        self._sender.confirm()
+
+    def _put(self, control: Control | None, heartbeat: Heartbeat | None, now: datetime) -> Rejection | None:
+        if control is not None:
+            self._log.control(control)
+            if control.la not in self._registry.authorities():
+                self._log.beat(Heartbeat(la=control.la, time=max(now, control.effective), sources={}))
+                self._registry.set_authority(control.la, LIVE)
+        elif heartbeat is not None:
+            live = self._registry.authorities().get(heartbeat.la) != HISTORY
+            if live and abs((heartbeat.time - now).total_seconds()) > JUMP_S_MAX and not heartbeat.jump_signed_by:
+                return Rejection("wrong_value", "heartbeat.time", "more than ten minutes from the clock", "the present time, or jump_signed_by")
+            self._log.beat(heartbeat)
+        return None
+
+
+class Pulse:
+    """The live clock: a heartbeat for every authority that is live, with its sources' last signs of life."""
+
+    def __init__(self, registry: Registry, log: LogWriter, clock: Clock = utc_now) -> None:
+        """Run by one process only: the owner of the control topic's partition."""
+        self._registry, self._log, self._clock = registry, log, clock
+
+    def beat(self) -> None:
+        """One heartbeat for each live authority."""
+        now = self._clock()
+        for la, mode in self._registry.authorities().items():
+            if mode == LIVE:
+                signs = {source: datetime.fromtimestamp(at, UTC) for source, at in self._registry.signs(la).items()}
+                self._log.beat(Heartbeat(la=la, time=now, sources=signs))
+                logger().debug("pulse.beat", la=la)

@@ -1,0 +1,141 @@
+"""The Faust app: hosts the batch services, the agents of the low-volume topics and the timers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import faust
+import redis
+from aiokafka.structs import TopicPartition
+from mode import Service
+
+from schemas.topics import CONTROL, DECISIONS, LINKS
+from streams.config import Settings
+from streams.errors import DeliveryFailed
+from streams.logs import logger
+from streams.segments import Record
+
+CRASH_CODE = 70
+"""Exit code of a process that stops before it commits something wrong (sysexits: internal software error)."""
+STOP_S = 10.0
+TAKE_MAX = 500
+RETRY_S = (0.2, 5.0)
+
+Take = Callable[[list[Record]], None]
+
+
+class Loop(Service):  # type: ignore[misc]  # mode is untyped
+    """Runs one blocking loop in a thread; a crash in it ends the process, so that nothing is half alive."""
+
+    def __init__(self, name: str, run: Callable[[threading.Event], None], **options: Any) -> None:
+        """`run` returns soon after the flag it is given is set."""
+        super().__init__(**options)
+        self._name, self._run, self._flag = name, run, threading.Event()
+        self._thread = threading.Thread(target=self._guarded, name=name, daemon=True)
+
+    async def on_start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    async def on_stop(self) -> None:
+        """Let the batch in hand end, within a deadline."""
+        self._flag.set()
+        await asyncio.to_thread(self._thread.join, STOP_S)
+
+    def _guarded(self) -> None:
+        try:
+            self._run(self._flag)
+        except Exception as error:  # noqa: BLE001  (outermost: the process ends, uncommitted)
+            crash(self._name, error)
+
+
+def crash(name: str, error: BaseException) -> None:
+    """End the process at once: its batch is not committed, and the next owner does it again."""
+    logger().critical(f"{name}.crashed", error=type(error).__name__, reason=str(error)[:500])
+    os._exit(CRASH_CODE)
+
+
+def build(settings: Settings, loops: list[Loop], takes: dict[str, Take], pulse: Callable[[], None] | None, sweep: Callable[[], Any] | None) -> faust.App:
+    """The app. Without `takes` it hosts the loops alone.
+
+    Args:
+        takes: what to do with a batch of each topic.
+        pulse: writes heartbeats; called by the one process that owns the control topic's partition.
+        sweep: releases parked events.
+    """
+    app = faust.App(
+        settings.agents_group, broker=[f"kafka://{host}" for host in settings.kafka.split(",")],
+        value_serializer="raw", key_serializer="raw", web_enabled=False, topic_allow_declare=False, topic_disable_leader=True,
+        broker_session_timeout=10.0, broker_heartbeat_interval=1.0, broker_commit_interval=0.05, broker_max_poll_records=TAKE_MAX,
+        stream_wait_empty=False, table_standby_replicas=0, producer_request_timeout=30.0, worker_redirect_stdouts=False,
+        datadir=str(settings.data_dir / "faust"), loghandlers=[],
+    )
+    app.producer_only = not takes
+    for loop in loops:
+        app.service(loop)
+    for topic, take in takes.items():
+        _agent(app, topic, take)
+    if pulse is not None:
+        app.timer(interval=settings.heartbeat_s)(_if_owner(app, pulse))
+    if sweep is not None:
+        app.timer(interval=settings.sweep_s)(_in_thread("sweep", sweep))
+    return app
+
+
+def _agent(app: faust.App, topic: str, take: Take) -> None:
+    channel = app.topic(topic, value_serializer="raw", key_serializer="raw", value_type=bytes, key_type=bytes)
+
+    async def handle(stream: Any) -> AsyncIterator[None]:
+        async for events in stream.take_events(TAKE_MAX, within=0.05):
+            # Faust acknowledges a batch even when its handler raised: so nothing may be raised here.
+            await _until_done(topic, lambda records=[_record(e.message) for e in events]: take(records))
+            yield None
+
+    app.agent(channel, name=f"agent-{topic}", concurrency=1)(handle)
+
+
+async def _until_done(name: str, work: Callable[[], Any]) -> None:
+    """Do the work; wait for a broker or Redis that is away; end the process on anything else."""
+    delay = RETRY_S[0]
+    while True:
+        try:
+            await asyncio.to_thread(work)
+            return
+        except (redis.ConnectionError, redis.TimeoutError, DeliveryFailed) as error:
+            logger().warning("agent.again", topic=name, reason=type(error).__name__, wait_s=delay)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, RETRY_S[1])
+        except Exception as error:  # noqa: BLE001  (outermost: the process ends before the acknowledgement)
+            crash(name, error)
+
+
+def _in_thread(name: str, work: Callable[[], Any]) -> Callable[[], Awaitable[None]]:
+    async def run() -> None:
+        await _until_done(name, work)
+
+    return run
+
+
+def _if_owner(app: faust.App, work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    place = TopicPartition(CONTROL, 0)
+
+    async def run() -> None:
+        if any((tp.topic, tp.partition) == (place.topic, place.partition) for tp in app.consumer.assignment()):
+            await _until_done("pulse", work)
+
+    return run
+
+
+def _record(message: Any) -> Record:
+    headers = message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
+    return Record(
+        message.topic, message.partition, message.offset, int((message.timestamp or 0) * 1000), message.key, message.value,
+        [(name, value or b"") for name, value in headers],
+    )
+
+
+AGENT_TOPICS = (LINKS, DECISIONS, CONTROL)
