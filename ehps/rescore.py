@@ -9,7 +9,8 @@ from ehps.batch import Batch
 from ehps.calendar import local_day, local_day_of, start_of_day
 from ehps.facts import VOID, Facts
 from ehps.kernel import Compiled, Features, Rows, features, pack_rows
-from ehps.policy import Setting, drafts, lines, still_raised
+from ehps.explain import lines
+from ehps.policy import Setting, drafts, still_raised
 from ehps.state import Family
 from ehps.stepdown import reviewable, schedule
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from ehps.batch import Batch
 from ehps.calendar import local_day_of
-from ehps.facts import FACTS_MAX, HORIZON_OF, SPELL_OF, VOID, Facts, ages, from_wire, hash32, retain
+from ehps.catalogue import FACTS_MAX
+from ehps.facts import HORIZON_OF, SPELL_OF, VOID, Facts, ages, from_wire, hash32, retain
 from ehps.kernel import Compiled, Features, pack_rows
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.rescore import fail, safely, tell, withdraw
@@ -107,7 +108,7 @@ def _changed(
 ) -> list[_Rescored]:
     """The records that changed a set, each with the set after it; the others are counted as what they were."""
     born = set(line.birth.tolist())
-    oldest = {}
+    oldest: dict[int, bool] = {}
     result = []
     for number, record in enumerate(records):
         if number not in born:

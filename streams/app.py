@@ -6,14 +6,14 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import faust
 import redis
-from aiokafka.structs import TopicPartition
 from mode import Service
 
-from schemas.topics import CONTROL, DECISIONS, LINKS
+from schemas.topics import CONTROL
 from streams.config import Settings
 from streams.errors import DeliveryFailed
 from streams.logs import logger
@@ -28,7 +28,7 @@ RETRY_S = (0.2, 5.0)
 Take = Callable[[list[Record]], None]
 
 
-class Loop(Service):  # type: ignore[misc]  # mode is untyped
+class Loop(Service):
     """Runs one blocking loop in a thread; a crash in it ends the process, so that nothing is half alive."""
 
     def __init__(self, name: str, run: Callable[[threading.Event], None], **options: Any) -> None:
@@ -76,7 +76,7 @@ def build(settings: Settings, loops: list[Loop], takes: dict[str, Take], pulse: 
     )
     app.producer_only = not takes
     for loop in loops:
-        app.service(loop)
+        app.service(loop)  # type: ignore[arg-type]  # an instance is as good as a class: see _prepare_subservice
     for topic, take in takes.items():
         _agent(app, topic, take)
     if pulse is not None:
@@ -92,7 +92,7 @@ def _agent(app: faust.App, topic: str, take: Take) -> None:
     async def handle(stream: Any) -> AsyncIterator[None]:
         async for events in stream.take_events(TAKE_MAX, within=0.05):
             # Faust acknowledges a batch even when its handler raised: so nothing may be raised here.
-            await _until_done(topic, lambda records=[_record(e.message) for e in events]: take(records))
+            await _until_done(topic, partial(take, [_record(event.message) for event in events]))
             yield None
 
     app.agent(channel, name=f"agent-{topic}", concurrency=1)(handle)
@@ -121,10 +121,8 @@ def _in_thread(name: str, work: Callable[[], Any]) -> Callable[[], Awaitable[Non
 
 
 def _if_owner(app: faust.App, work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
-    place = TopicPartition(CONTROL, 0)
-
     async def run() -> None:
-        if any((tp.topic, tp.partition) == (place.topic, place.partition) for tp in app.consumer.assignment()):
+        if any((tp.topic, tp.partition) == (CONTROL, 0) for tp in app.consumer.assignment()):
             await _until_done("pulse", work)
 
     return run
@@ -137,5 +135,3 @@ def _record(message: Any) -> Record:
         [(name, value or b"") for name, value in headers],
     )
 
-
-AGENT_TOPICS = (LINKS, DECISIONS, CONTROL)

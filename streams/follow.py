@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
+from threading import Event
 from typing import Any
 
+import orjson
+from confluent_kafka import TopicPartition
+
+from streams.kafka import consumer, drain, good, read_topic, record_of, watermarks
+from streams.segments import Record
+
+BATCH_RECORDS = 500
+POLL_S = 0.2
 FACTS_NAMED_MAX = 2
 """Contributions named in a sentence; the document lists them all."""
 _TIERS = {
@@ -62,3 +73,35 @@ def _day(text: str) -> str:
 def _moment(text: str) -> str:
     moment = datetime.fromisoformat(text)
     return f"{moment:%a} {moment.day} {moment:%b %Y, %H:%M} UTC"
+
+
+def recent(bootstrap: str, segments: Path | None, topics: Sequence[str], last: int) -> list[dict[str, Any]]:
+    """The newest `last` alerts of these topics, oldest first."""
+    documents = (
+        orjson.loads(record.value or b"{}")
+        for topic in topics
+        for record in read_topic(bootstrap, topic, segments)
+    )
+    return heapq.nlargest(last, documents, key=_order)[::-1]
+
+
+def _order(alert: Mapping[str, Any]) -> tuple[str, int, int]:
+    at = alert["position"]
+    return str(alert.get("at") or alert["raised_at"]), at["offset"], at["sequence"]
+
+
+def follow(bootstrap: str, topics: Sequence[str], stop: Event | None = None) -> Iterator[Record]:
+    """Alerts as they come, from now on, until `stop` is set."""
+    reader = consumer(bootstrap, "ehps-follow")
+    try:
+        ends = [
+            TopicPartition(topic, partition, high)
+            for topic in topics
+            for partition, (_, high) in watermarks(bootstrap, topic).items()
+        ]
+        reader.assign(ends)
+        while stop is None or not stop.is_set():
+            for message in good(drain(reader, BATCH_RECORDS, POLL_S)):
+                yield record_of(message)
+    finally:
+        reader.close()

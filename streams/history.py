@@ -21,9 +21,13 @@ from confluent_kafka.admin import (
 
 from ehps.content import Library
 from schemas.control import Control, Heartbeat
-from schemas.topics import AGENCY_TOPICS, source_of
+from schemas.topics import AGENCY_TOPICS, LOG, source_of
+from streams.config import Settings
 from streams.errors import StreamsError
-from streams.publish import Publisher
+from streams.kafka import Sender, partitions_of, producer
+from streams.logwriter import LogWriter
+from streams.publish import Publisher, room_of
+from streams.store import HISTORY, LIVE, Registry
 
 DAY_S = 86_400
 WAIT_DEADLINE_S = 60.0
@@ -139,20 +143,14 @@ class Backfill:
         self._library = library
         self._signs: dict[str, datetime] = {}
 
-    def run(self, items: Iterable[Item], *, started: bool = False) -> Iterator[Day]:
-        """Publish `items` (in order of `known_s`), a day at a time.
-
-        Args:
-            items: messages of this authority.
-            started: the authority already has its first control and heartbeat.
-        """
+    def run(self, items: Iterable[Item]) -> Iterator[Day]:
+        """Publish `items`, messages of this authority in order of `known_s`, a day at a time."""
         total, next_end = 0, 0
         for number, group in groupby(items, key=lambda item: item.known_s // DAY_S):
             begin = number * DAY_S
             if not next_end:
                 next_end = begin + DAY_S
-                if not started:
-                    self._begin(begin)
+                self._begin(begin)
             while next_end <= begin:
                 yield self._end_day(next_end, 0, total)
                 next_end += DAY_S
@@ -162,6 +160,7 @@ class Backfill:
             next_end += DAY_S
 
     def _begin(self, begin_s: int) -> None:
+        """The first control and heartbeat; a second backfill repeats them, and ids and times tell."""
         moment = datetime.fromtimestamp(begin_s, UTC)
         self._clock.control(self._library.default_control(self._la, moment, "live"))
         self._clock.beat(Heartbeat(la=self._la, time=moment, sources={}))
@@ -184,3 +183,31 @@ class Backfill:
         self._clock.beat(Heartbeat(la=self._la, time=moment, sources=dict(self._signs)))
         return Day(end_s, count, total)
 
+
+def backfill(settings: Settings, registry: Registry, la: str, items: Iterable[Item]) -> Iterator[Day]:
+    """Tell the past of an authority that is not live, over the workers that run.
+
+    Raises:
+        AlreadyLive: its clock is the real one; publish without history, and it is known now.
+    """
+    if registry.authorities().get(la) == LIVE:
+        msg = f"{la} is live already: its past cannot be told as past; publish without --history"
+        raise AlreadyLive(msg)
+    # Before anything else: from here on the live heartbeat writer leaves the authority alone.
+    registry.set_authority(la, HISTORY)
+    client = producer(settings.kafka)
+    room = room_of(settings, client)
+    clock = LogWriter(Sender(client, room), partitions_of(settings.kafka, LOG))
+    wait = waiting(settings, Groups(settings.kafka))
+    return Backfill(la, Publisher(client, room), clock, wait, Library.packaged()).run(items)
+
+
+def waiting(settings: Settings, groups: Groups) -> Callable[[Mapping[Place, int]], None]:
+    """A function that returns once intake and agents have finished what was produced."""
+
+    def wait(ends: Mapping[Place, int]) -> None:
+        events = {at: end for at, end in ends.items() if at[0] in AGENCY_TOPICS}
+        groups.wait(settings.intake_group, events)
+        groups.wait(settings.agents_group, {at: ends[at] for at in ends.keys() - events.keys()})
+
+    return wait

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # public, but not marked so
+from confluent_kafka.admin import AdminClient
 
 from streams.errors import BrokerUnavailable, DeliveryFailed
 from streams.segments import Record, read_segments

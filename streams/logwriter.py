@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import orjson
 
 from ehps.log import RecordKind, pack_event, pack_other, pack_retraction
@@ -26,7 +28,7 @@ class LogWriter:
         pack = pack_retraction if event.type == "record.retracted.v1" else pack_event
         self._put(family, pack(event, family[:9]), value, coordinates)
 
-    def membership(self, family: str, document: dict[str, object], coordinates: str) -> None:
+    def membership(self, family: str, document: Mapping[str, object], coordinates: str) -> None:
         """Somebody joins or leaves `family`."""
         self._put(family, pack_other(RecordKind.MEMBERSHIP, family[:9]), orjson.dumps(document), coordinates)
 

@@ -19,7 +19,7 @@ import orjson
 from schemas.control import ControlMessage
 from schemas.decisions import Decision
 from schemas.envelope import Event
-from schemas.topics import CONTROL, DECISIONS, LINKS, agency_topic
+from schemas.topics import AGENCY_TOPICS, CONTROL, DECISIONS, LINKS, LOG, agency_topic
 from schemas.validate import (
     MESSAGE_BYTES_MAX,
     Rejection,
@@ -28,6 +28,10 @@ from schemas.validate import (
     validate_event,
     validate_link,
 )
+from streams.config import Settings
+from streams.errors import StreamsError
+from streams.kafka import producer
+from streams.throttle import NoThrottle, Throttle
 
 FLUSH_DEADLINE_S = 60.0
 """Longest wait for the broker to confirm what was sent, in seconds."""
@@ -36,7 +40,7 @@ FAILURES_KEPT_MAX = 20
 _QUEUE_FULL_POLL_S = 0.05
 
 
-class NotDelivered(RuntimeError):
+class NotDelivered(StreamsError):
     """The broker did not confirm every message."""
 
 
@@ -212,6 +216,22 @@ class Publisher:
         self.confirmed += 1
         at = message.topic(), message.partition()
         self.ends[at] = max(self.ends.get(at, 0), message.offset() + 1)
+
+
+def room_of(settings: Settings, client: Any) -> Throttle | NoThrottle:
+    """What keeps a producer within the embedded broker; nothing where the broker is a real one."""
+    if not settings.embedded:
+        return NoThrottle()
+    readers = {topic: [settings.intake_group] for topic in AGENCY_TOPICS}
+    readers |= {topic: [settings.agents_group] for topic in (LINKS, DECISIONS, CONTROL)}
+    readers[LOG] = [settings.scorer_group]
+    return Throttle(settings.kafka, readers, producer=client)
+
+
+def publisher(settings: Settings) -> Publisher:
+    """A publisher for the broker of the settings."""
+    client = producer(settings.kafka)
+    return Publisher(client, room_of(settings, client))
 
 
 def now() -> datetime:

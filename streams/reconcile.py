@@ -13,12 +13,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ehps.log import RecordKind
-from schemas.topics import dead_letter_topic
-from streams.segments import Record
+import redis
 
-INPUT_HEADER = "ehps-input"
-"""Header of log and parked records: `topic/partition/offset` of the record they came from."""
+from ehps.log import RecordKind
+from ehps.state import Partition
+from schemas.topics import (
+    AGENCY_TOPICS,
+    DECISIONS,
+    LINKS,
+    LOG,
+    UNLINKED,
+    dead_letter_topic,
+    source_of,
+)
+from streams.config import Settings
+from streams.history import Groups
+from streams.kafka import partitions_of, read_topic, watermarks
+from streams.logwriter import INPUT
+from streams.segments import Record
+from streams.store import RedisStore
+
 LISTED_MAX = 100
 """Coordinates listed one by one; further ones are counted."""
 
@@ -155,7 +169,7 @@ class Ledger:
 
 def origin_of(record: Record) -> Coordinate | None:
     """The input record that a log or parked record came from."""
-    text = dict(record.headers).get(INPUT_HEADER)
+    text = dict(record.headers).get(INPUT)
     if not text:
         return None
     topic, partition, offset = text.decode().rsplit("/", 2)
@@ -215,6 +229,51 @@ def summary(
     }
 
 
-def dead_letter_topics(inputs: Iterable[str]) -> list[str]:
-    """Dead-letter topics of these input topics."""
-    return [dead_letter_topic(topic.split(".")[1]) for topic in inputs]
+def reconcile(settings: Settings, client: redis.Redis) -> dict[str, Any]:
+    """Account for every record of a running system, or of one that has just come to rest."""
+    inputs = (*AGENCY_TOPICS, LINKS, DECISIONS)
+    marks = {topic: watermarks(settings.kafka, topic) for topic in inputs}
+    ledger = Ledger(_committed(settings, marks), _first(settings, marks))
+    # Inputs before outputs: what is read later was there when its origin was.
+    for topic in inputs:
+        for record in read_topic(settings.kafka, topic, settings.segments):
+            ledger.read(record)
+    store, outcomes = RedisStore(client), Counter[str]()
+    for partition in range(partitions_of(settings.kafka, LOG)):
+        applied_to, state = store.offset(partition), store.partition_state(partition)
+        outcomes.update(Partition.decode(state).counts)
+        for record in read_topic(settings.kafka, LOG, settings.segments, [partition]):
+            ledger.logged(record, applied_to)
+    for record in read_topic(settings.kafka, UNLINKED, settings.segments):
+        ledger.parked(record)
+    for topic in inputs:
+        name = dead_letter_topic(source_of(topic))
+        for record in read_topic(settings.kafka, name, settings.segments):
+            ledger.dead_lettered(record)
+    counts, listed = ledger.join(inputs)
+    return summary(counts, listed, outcomes, counter_problems(outcomes, ledger.kinds))
+
+
+def _committed(
+    settings: Settings, marks: Mapping[str, Mapping[int, tuple[int, int]]]
+) -> dict[Place, int]:
+    groups = Groups(settings.kafka)
+    places = [(topic, partition) for topic, found in marks.items() for partition in found]
+    events = [at for at in places if at[0] in AGENCY_TOPICS]
+    others = [at for at in places if at[0] not in AGENCY_TOPICS]
+    return groups.committed(settings.intake_group, events) | groups.committed(
+        settings.agents_group, others
+    )
+
+
+def _first(
+    settings: Settings, marks: Mapping[str, Mapping[int, tuple[int, int]]]
+) -> dict[Place, int]:
+    """Oldest offset that can still be read: 0 where segments hold everything."""
+    if settings.segments is not None:
+        return {}
+    return {
+        (topic, partition): low
+        for topic, found in marks.items()
+        for partition, (low, _) in found.items()
+    }

@@ -13,12 +13,16 @@ from itertools import takewhile
 from typing import Any
 
 import orjson
+import redis
 
 from ehps.content import Library
 from ehps.log import LogRecord, RecordKind
 from ehps.replay import MemoryStore, replay
-from schemas.topics import ALERTS, ALERTS_SHADOW
+from schemas.topics import ALERTS, ALERTS_SHADOW, LOG
+from streams.config import Settings
+from streams.kafka import partitions_of, read_topic
 from streams.segments import Record
+from streams.store import RedisStore
 
 LISTED_MAX = 100
 """Differences listed one by one; further ones are counted."""
@@ -170,3 +174,25 @@ def _compare_states(result: Replayed, store: MemoryStore, live: Live, partition:
         if store.families.get(family) != live.families.get(family):
             held = "differs" if family in store.families and family in live.families else "is missing"
             result.differ(f"partition {partition}: the state of family {family} {held}")
+
+
+def verify(settings: Settings, client: redis.Redis, library: Library) -> Replayed:
+    """Replay everything that live has applied, and compare alerts and states."""
+    store, total = RedisStore(client), Replayed()
+    sent, changed = live_alerts(
+        record
+        for topic in (ALERTS, ALERTS_SHADOW)
+        for record in read_topic(settings.kafka, topic, settings.segments)
+    )
+    if changed:
+        total.differ(f"{changed} alerts were sent again with other content")
+    for partition in range(partitions_of(settings.kafka, LOG)):
+        live = Live(
+            store.offset(partition),
+            store.partition_state(partition),
+            store.families(partition),
+            sent.get(partition, {}),
+        )
+        records = read_topic(settings.kafka, LOG, settings.segments, [partition])
+        total.add(replay_partition(records, library, partition, live=live))
+    return total

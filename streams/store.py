@@ -148,7 +148,7 @@ class Registry:
     def park(self, subject: str, coordinates: str, record: bytes) -> None:
         """Keep an event of a person without a family at hand; past the bound only its topic holds it."""
         key = f"ehps:parked:{subject}"
-        if cast("int", self.client.hlen(key)) < PARKED_PER_PERSON_MAX:
+        if self.client.hlen(key) < PARKED_PER_PERSON_MAX:
             self.client.hset(key, coordinates, cast("Any", record))
 
     def parked(self, subject: str) -> dict[str, bytes]:
@@ -188,7 +188,7 @@ class Registry:
 
     def links_known(self) -> bool:
         """Whether any link is held; a lost Redis holds none."""
-        return bool(cast("int", self.client.exists("ehps:links-read")))
+        return bool(self.client.exists("ehps:links-read"))
 
     def mark_links_read(self) -> None:
         """The links topic was read to its end once."""

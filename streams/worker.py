@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import faust
 import redis
-from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # public, but not marked so
+from confluent_kafka.admin import AdminClient
 
 from ehps.content import Library
 from schemas.topics import AGENCY_TOPICS, ALERTS, CONTROL, DECISIONS, LINKS, LOG, SCORES
@@ -42,8 +42,10 @@ def run_worker(roles: list[str], settings: Settings) -> None:
     library = Library.packaged()
     client = _wait(lambda: connect(settings.redis))
     partitions = _wait(lambda: _log_partitions(settings))
-    loops, takes = [], {}
-    pulse = sweep = None
+    loops: list[Loop] = []
+    takes: dict[str, Take] = {}
+    pulse: Callable[[], None] | None = None
+    sweep: Callable[[], int] | None = None
     if "scorer" in roles:
         loops.append(_scorer(settings, client, library))
     if "intake" in roles:

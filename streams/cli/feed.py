@@ -1,0 +1,338 @@
+"""Commands that bring messages in: simulate, import, publish."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from streams.cli.output import (
+    JsonOption,
+    KafkaOption,
+    Misused,
+    Progress,
+    RedisOption,
+    emit,
+    finish,
+    note,
+    say,
+)
+from streams.cli.target import require_kafka, require_log, require_redis, settings_of
+
+if TYPE_CHECKING:
+    from streams.config import Settings
+    from streams.importers.spool import Spool
+    from streams.publish import Line, Routed
+
+PLACE = "E06000023"
+"""The simulated authority's ONS code (Bristol): nothing simulated says anything about it."""
+START = "2024-09-02"
+REJECTIONS_LISTED_MAX = 1000
+
+_importers = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help=(
+        "Turn files of real formats into events.\n\n"
+        "\b\nExample:\n  ehps import cin-census census.xml --out events.ndjson"
+    ),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    app.command()(simulate)
+    app.add_typer(_importers, name="import")
+    app.command()(publish)
+
+
+def simulate(
+    families: Annotated[int, typer.Option(min=1, max=1_000_000, help="Families.")] = 1000,
+    weeks: Annotated[int, typer.Option(min=1, max=1040, help="Weeks.")] = 52,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 1,
+    start: Annotated[str, typer.Option(help="First day, YYYY-MM-DD.")] = START,
+    la: Annotated[str, typer.Option(help="ONS code of the authority.")] = PLACE,
+    malformed: Annotated[float, typer.Option(min=0, max=1, help="Share broken on purpose.")] = 0.0,
+    out: Annotated[Path | None, typer.Option(help="File of messages; stdout when left out.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="File of what is so behind them.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write what the agencies of a simulated authority would send, one message a line.
+
+    \b
+    Example:
+      ehps simulate --families 1000 --weeks 52 --seed 1 --out events.ndjson --truth truth.json
+    """
+    from ehps.simulate import World, to_ndjson
+
+    if json and out is None:
+        raise Misused("--json prints one object on stdout, so say with --out where messages go.")
+    try:
+        world = World(families, weeks, seed, date.fromisoformat(start), la, malformed)
+    except ValueError as exc:
+        raise Misused(str(exc)) from exc
+    kinds: Counter[str] = Counter()
+    topics: Counter[str] = Counter()
+
+    def counted() -> Iterator[Any]:
+        for message in world.simulate():
+            kinds[message.kind] += 1
+            topics[message.topic] += 1
+            yield message
+
+    with _sink(out) as file:
+        file.writelines(to_ndjson(counted()))
+    if truth is not None:
+        truth.write_bytes(world.truth_json())
+    total = kinds.total()
+    note(f"{total} messages of {families} simulated families over {weeks} weeks, seed {seed}.")
+    if json:
+        emit({"ok": True, "messages": total, "seed": seed, "kinds": kinds, "topics": topics})
+
+
+def _sink(out: Path | None) -> BinaryIO:
+    if out is not None:
+        return out.open("wb")
+    return open(1, "wb", closefd=False)  # noqa: PTH123  (standard output has no path)
+
+
+@_importers.callback()
+def _import() -> None:
+    return
+
+
+@_importers.command("cin-census")
+def cin_census(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="XML files.")],
+    la: Annotated[
+        str | None, typer.Option(help="ONS code, where the file's own number is not known.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the messages to this file.")] = None,
+    publish_too: Annotated[
+        bool, typer.Option("--publish", help="Publish them as history of the authority.")
+    ] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="EHPS_PSEUDONYM_KEY",
+            show_envvar=True,
+            help="Secret key of pseudonyms, at least 16 characters; better in the environment.",
+        ),
+    ] = None,
+    kafka: KafkaOption = None,
+    redis: RedisOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Import Children in Need censuses: links and social-care events, and what was not taken.
+
+    \b
+    Example:
+      EHPS_PSEUDONYM_KEY=... ehps import cin-census census.xml --publish
+    """
+    from streams.importers.cin_census import read_census
+
+    if not key:
+        raise Misused("Set EHPS_PSEUDONYM_KEY: pseudonyms need a secret key, 16 characters or more.")
+    if publish_too:
+        settings = settings_of(kafka, redis)
+        require_log(settings)
+    reports, published = [], 0
+    with ExitStack() as stack:
+        target = stack.enter_context(out.open("wb")) if out is not None else None
+        for path in files:
+            census = stack.enter_context(read_census(path, key=key.encode(), la=la))
+            reports.append(census.report)
+            if target is not None:
+                target.writelines(_line(message) for message in census.messages())
+            if publish_too:
+                published += _publish_history(settings, census.la, _items(census.messages()))
+    if json:
+        documents = [report.as_dict() for report in reports]
+        emit({"ok": True, "files": documents, "published": published})
+    else:
+        for report in reports:
+            say("\n".join(report.lines()) + "\n")
+        if publish_too:
+            say(f"{published} messages published as history.")
+        elif out is None:
+            say("Nothing was kept: give --out FILE or --publish.")
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    import orjson
+
+    return orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _items(messages: Iterable[dict[str, Any]]) -> Iterator[Any]:
+    import orjson
+
+    from schemas.topics import LINKS, agency_topic
+    from streams.history import Item
+
+    for message in messages:
+        source = message["type"].split(".", 1)[0]
+        if source == "record":
+            source = message["data"]["type"].split(".", 1)[0]
+        topic = LINKS if source == "link" else agency_topic(source)
+        known = int(datetime.fromisoformat(message["recordedtime"]).timestamp())
+        yield Item(known, topic, message["subject"].encode(), orjson.dumps(message))
+
+
+def _publish_history(settings: Settings, la: str, items: Iterable[Any]) -> int:
+    from streams.history import backfill
+    from streams.store import Registry
+
+    registry = Registry(require_redis(settings))
+    progress, total = Progress(la), 0
+    for day in backfill(settings, registry, la, items):
+        total = day.total
+        progress.show(f"{datetime.fromtimestamp(day.end_s).astimezone():%d %b %Y}, {total} messages")
+    progress.clear()
+    return total
+
+
+def publish(
+    files: Annotated[list[str], typer.Argument(help="Files, one message a line; - for stdin.")],
+    check: Annotated[bool, typer.Option("--check", help="Only check; send nothing.")] = False,
+    history: Annotated[
+        bool,
+        typer.Option("--history", help="In order of recordedtime, as the past of its authority."),
+    ] = False,
+    raw: Annotated[
+        str | None,
+        typer.Option("--raw", metavar="TOPIC", help="Send lines to TOPIC as they are, unchecked."),
+    ] = None,
+    kafka: KafkaOption = None,
+    redis: RedisOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check messages and send each to the topic of its type. Exit code 1 if any is refused.
+
+    \b
+    Example:
+      ehps publish --check events.ndjson
+      ehps publish events.ndjson
+      ehps publish --history events.ndjson
+    """
+    from streams.publish import publisher, read_lines
+
+    if sum((check, history, raw is not None)) > 1:
+        raise Misused("Use one of --check, --history and --raw.")
+    missing = [name for name in files if name != "-" and not Path(name).is_file()]
+    if missing:
+        raise Misused(f"{missing[0]} is not a file.")
+    settings = settings_of(kafka, redis)
+    if not check:
+        require_kafka(settings)
+    checker = _Checker(quiet=json)
+    if raw is not None:
+        sender = publisher(settings)
+        for line in read_lines(files):
+            sender.send(raw, None, line.value)
+        sender.flush()
+        sent = sender.confirmed
+    elif check:
+        sent = sum(1 for _ in checker.accepted(read_lines(files))) * 0
+    elif history:
+        sent = _history(settings, checker, read_lines(files))
+    else:
+        sender = publisher(settings)
+        for routed in checker.accepted(read_lines(files)):
+            sender.send(routed.topic, routed.key, routed.value)
+        sender.flush()
+        sent = sender.confirmed
+    checker.report(sent, json=json)
+    finish(ok=not checker.rejected)
+
+
+class _Checker:
+    """Checks lines, tells each refused one, and counts."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.rejected = 0
+        self._quiet = quiet
+        self._lines = 0
+        self._topics: Counter[str] = Counter()
+        self._listed: list[dict[str, Any]] = []
+
+    def accepted(self, lines: Iterable[Line]) -> Iterator[Routed]:
+        """Lines that pass."""
+        from schemas.validate import Rejection
+        from streams.publish import check, now
+
+        clock = now()
+        for line in lines:
+            self._lines += 1
+            found = check(line.value, clock)
+            if isinstance(found, Rejection):
+                self._refuse(line, found)
+            else:
+                self._topics[found.topic] += 1
+                yield found
+
+    def _refuse(self, line: Line, why: Any) -> None:
+        self.rejected += 1
+        if len(self._listed) < REJECTIONS_LISTED_MAX:
+            self._listed.append(
+                {
+                    "file": line.file,
+                    "line": line.number,
+                    "code": why.code,
+                    "field": why.field,
+                    "observed": why.observed,
+                    "hint": why.hint,
+                }
+            )
+            if not self._quiet:
+                at = f" at {why.field}" if why.field else ""
+                say(
+                    f"{line.file}:{line.number}: {why.code}{at}: "
+                    f"found {why.observed}; send {why.hint}"
+                )
+        elif not self._quiet and self.rejected == REJECTIONS_LISTED_MAX + 1:
+            say("Further refused lines are counted, not listed.")
+
+    def report(self, sent: int, *, json: bool) -> None:
+        """The account of all lines."""
+        if json:
+            emit(
+                {
+                    "ok": not self.rejected,
+                    "lines": self._lines,
+                    "sent": sent,
+                    "rejected": self.rejected,
+                    "topics": self._topics,
+                    "rejections": self._listed,
+                }
+            )
+        else:
+            say(f"{sent} messages sent, {self.rejected} of {self._lines} lines refused.")
+
+
+def _history(settings: Settings, checker: _Checker, lines: Iterable[Line]) -> int:
+    """Publish each authority's lines in order of recordedtime."""
+    import orjson
+
+    from streams.importers.spool import Rank, Spool
+
+    require_log(settings)
+    spools: dict[str, Spool] = {}
+    try:
+        for routed in checker.accepted(lines):
+            message = orjson.loads(routed.value)
+            if "subject" not in message:
+                raise Misused("History is made of events and links; send decisions as they come.")
+            rank = Rank.LINK if message["type"].startswith("link.") else Rank.EVENT
+            spools.setdefault(routed.la, Spool()).add(routed.known_s, rank, message)
+        return sum(
+            _publish_history(settings, la, _items(spool.read())) for la, spool in spools.items()
+        )
+    finally:
+        for spool in spools.values():
+            spool.close()
