@@ -74,12 +74,14 @@ def raise_alert(
 
 def _recent(facts: Facts, day: int) -> Facts:
     age = day - local_day(facts["occurred"].astype(np.int64))
-    return facts[(facts["flags"] & VOID == 0) & (age >= -1) & (age <= NEW_DAYS)]
+    recent: Facts = facts[(facts["flags"] & VOID == 0) & (age >= -1) & (age <= NEW_DAYS)]
+    return recent
 
 
 def _protective(facts: Facts, day: int) -> Facts:
     age = day - local_day(facts["occurred"].astype(np.int64))
-    return facts[np.isin(facts["kind"], PROTECTIVE) & (facts["flags"] & VOID == 0) & (age <= 182)][::-1][:10]
+    helpful: Facts = facts[np.isin(facts["kind"], PROTECTIVE) & (facts["flags"] & VOID == 0) & (age <= 182)]
+    return helpful[::-1][:10]
 
 
 def headline(where: Setting, draft: Draft, new: Facts, row: Features, index: int) -> str:

@@ -110,7 +110,7 @@ def compile_content(content: Content) -> Compiled:
     windows = np.full((len(conditions), 256), -1, np.int64)
     for position, (_, _, condition) in enumerate(conditions):
         windows[position, list(condition.codes)] = condition.days
-    return Compiled(content, decay, cap, rank, heading, windows, (windows >= 0).any(axis=0), conditions)
+    return Compiled(content, decay, cap, rank, heading, windows, np.any(windows >= 0, axis=0).astype(bool), conditions)
 
 
 def features(compiled: Compiled, rows: Rows, *, with_rules: bool = True) -> Features:
@@ -186,7 +186,7 @@ def _headings(compiled: Compiled, kind: Ints, age: Ints, row: Ints, table: Ints,
     return np.clip(beyond * round(bonus.points_each * UNIT), 0, round(bonus.points_max * UNIT))
 
 
-def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, Facts]:
+def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, Ints]:
     """Open spells of each row, and for attendance the start of each child's open on-roll spell (row, person, occurred)."""
     opened = np.zeros(len(rows.moments), np.int64)
     index = np.flatnonzero(happened & (SPELL_OF[rows.facts["kind"]] > 0))
@@ -236,10 +236,12 @@ def _states(compiled: Compiled, rows: Rows, row: Ints, live: Bools, today: Ints,
 
     def missed(first: int, days: int) -> Ints:
         inside = (ago >= first) & (ago < first + days)
-        return np.bincount(child[inside], sessions[inside], len(at)).astype(np.int64)
+        found: Ints = np.bincount(child[inside], sessions[inside], len(at)).astype(np.int64)
+        return found
 
     def possible(first: int, days: int) -> Ints:
-        return 2 * np.clip(enrolled - first, 0, days)
+        found: Ints = 2 * np.clip(enrolled - first, 0, days)
+        return found
 
     recent, before = missed(0, RECENT), missed(RECENT, BEFORE)
     recent_possible, before_possible = possible(0, RECENT), possible(RECENT, BEFORE)
@@ -292,8 +294,9 @@ class _Watched(NamedTuple):
 def _count(watched: _Watched, hit: Bools, condition: Condition, count: int) -> Bools:
     hits = np.bincount(watched.row[hit], minlength=count)
     if not condition.any:
-        return hits == 0
-    held = hits >= condition.at_least
+        absent: Bools = hits == 0
+        return absent
+    held: Bools = hits >= condition.at_least
     if condition.at_least > 1 or condition.agencies > 1:
         for number in np.flatnonzero(held).tolist():  # few rows get this far
             part = watched.facts[hit & (watched.row == number)]

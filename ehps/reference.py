@@ -126,7 +126,7 @@ def _states(school: SchoolCalendar, live: list[Told], schools: dict[int, int], t
     days = [day for day in range(first, today + 1) if school.is_school_day(day)]
     for person, since in schools.items():
         enrolled = [day for day in days if day >= since][::-1]
-        missed = defaultdict(int)
+        missed: dict[int, int] = defaultdict(int)
         for told in live:
             if told.kind is BY_NAME["education.attendance"] and told.person == person:
                 missed[told.day] += (told.value & 1) + (told.value >> 1 & 1)

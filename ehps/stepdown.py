@@ -44,7 +44,7 @@ def tier(spells: int) -> str:
     """The highest tier at which somebody in the family is open."""
     for name, bit in zip(reversed(TIERS[1:]), reversed(TIER_BITS), strict=True):
         if spells & bit:
-            return name
+            return str(name)
     return TIERS[0]
 
 

@@ -27,12 +27,12 @@ def producer(bootstrap: str) -> Producer:
     })
 
 
-def consumer(bootstrap: str, group: str, *, reset: str = "earliest", **extra: Any) -> Consumer:
+def consumer(bootstrap: str, group: str, *, reset: str = "earliest", eof: bool = False) -> Consumer:
     """A consumer that commits only when told to."""
     return Consumer({
         "bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "auto.offset.reset": reset,
         "fetch.wait.max.ms": 50, "fetch.queue.backoff.ms": 5, "session.timeout.ms": 10_000, "heartbeat.interval.ms": 1_000,
-        "max.poll.interval.ms": 120_000, "log_level": 3, **extra,
+        "max.poll.interval.ms": 120_000, "log_level": 3, "enable.partition.eof": eof,
     })
 
 
@@ -51,7 +51,7 @@ class Sender:
     ) -> None:
         """Queue one record."""
         self._throttle.room(topic, len(value or b"") + 200)
-        place = {} if partition is None else {"partition": partition}
+        place: dict[str, Any] = {} if partition is None else {"partition": partition}
         while True:
             try:
                 self._client.produce(topic, value, key, headers=list(headers), on_delivery=self._delivered, **place)
@@ -186,7 +186,7 @@ def read_range(bootstrap: str, topic: str, partition: int, start: int, end: int)
     """Records of one partition with start <= offset < end."""
     if start >= end:
         return
-    reader = consumer(bootstrap, "ehps-reader", **{"enable.partition.eof": True})
+    reader = consumer(bootstrap, "ehps-reader", eof=True)
     try:
         reader.assign([TopicPartition(topic, partition, start)])
         deadline = time.monotonic() + REQUEST_S
@@ -198,20 +198,27 @@ def read_range(bootstrap: str, topic: str, partition: int, start: int, end: int)
                 if error is not None:
                     continue
                 deadline = time.monotonic() + REQUEST_S
-                if message.offset() >= end:
+                record = record_of(message)
+                if record.offset >= end:
                     return
-                yield record_of(message)
-                if message.offset() + 1 >= end:
+                yield record
+                if record.offset + 1 >= end:
                     return
         raise BrokerUnavailable(f"{topic} partition {partition} could not be read to its end at {bootstrap}")
     finally:
         reader.close()
 
 
+def headers_of(message: Message) -> list[tuple[str, bytes]]:
+    """A message's headers; one without a value reads as empty."""
+    found: Any = message.headers() or ()
+    return [(name, value if isinstance(value, bytes) else b"") for name, value in found]
+
+
 def record_of(message: Message) -> Record:
     """A consumed message as a record."""
     key = message.key()
-    headers = [(name, value if isinstance(value, bytes) else b"") for name, value in message.headers() or ()]
+    headers = headers_of(message)
     return Record(
         message.topic() or "", message.partition() or 0, message.offset() or 0, message.timestamp()[1],
         key.encode() if isinstance(key, str) else key, message.value(), headers,

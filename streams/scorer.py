@@ -23,11 +23,11 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ehps.advance import advance, needs
 from ehps.content import Library
-from ehps.log import LogRecord
+from ehps.log import HEAD_BYTES, LogRecord
 from schemas.topics import ALERTS, ALERTS_SHADOW, LOG, SCORES
 from streams.config import Settings
 from streams.errors import Conflict, DeliveryFailed, LogMismatch
-from streams.kafka import Sender, consumer, drain, good, read_range
+from streams.kafka import Sender, consumer, drain, good, headers_of, read_range
 from streams.logs import logger
 from streams.logwriter import EHPS
 from streams.store import RedisStore
@@ -158,8 +158,8 @@ def _digest(compact: bytes, value: bytes) -> str:
 
 
 def _record(message: Message) -> LogRecord:
-    key, headers = message.key() or b"", message.headers() or []
-    compact = next((value for name, value in headers if name == EHPS), None)
-    if not isinstance(compact, bytes) or len(compact) < 10:
+    key = message.key() or b""
+    compact = next((value for name, value in headers_of(message) if name == EHPS), b"")
+    if len(compact) < HEAD_BYTES:
         raise LogMismatch(f"record {message.offset()} of the log was not written by EHPS: it has no `{EHPS}` header")
     return LogRecord(message.offset() or 0, key.decode() if isinstance(key, bytes) else key, compact, message.value() or b"")
