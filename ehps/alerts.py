@@ -23,10 +23,11 @@ NEW_DAYS = 28
 
 
 class Output(NamedTuple):
-    """A message to send: keyed by family; alerts in shadow go to the shadow topic."""
+    """A message to send, keyed by family: what the record at `offset` made EHPS say. Alerts in shadow have a topic of their own."""
 
     key: str
     value: bytes
+    offset: int
     shadow: bool = False
 
 
@@ -65,7 +66,7 @@ def raise_alert(
         "notes": [*notes, *_notes(where, confidence, insufficient, family.over)],
         "superseded_by": None, "cause": cause, "withheld": kept_back, **_provenance(where, sequence),
     }
-    results = [Output(key, orjson.dumps(document), kept_back or _in_shadow(where))]
+    results = [Output(key, orjson.dumps(document), where.offset, kept_back or _in_shadow(where))]
     if draft.kind == STEP_UP:
         results += _supersede(where, key, family, draft, name, sequence)
     family.standing = [*family.standing, Standing(name, draft.kind, draft.rule, draft.grade, where.at)][-STANDING_MAX:]
@@ -142,7 +143,7 @@ def ended(where: Setting, key: str, alert: Standing, state: str, why: str, succe
         "rule": alert.rule, "headline": why, "raised_at": iso(alert.at), "at": iso(where.at), "superseded_by": successor,
         "cause": "record" if state == "superseded" else "retraction", **_provenance(where, sequence),
     }
-    return Output(key, orjson.dumps(document), _in_shadow(where))
+    return Output(key, orjson.dumps(document), where.offset, _in_shadow(where))
 
 
 def score_output(where: Setting, key: str, score: int, insufficient: bool, sequence: int) -> Output:
@@ -151,7 +152,7 @@ def score_output(where: Setting, key: str, score: int, insufficient: bool, seque
         "family": key, "la": where.la, "at": iso(where.at), "score_units": score,
         "band": BANDS[band_of(lines(where.compiled), score)], "insufficient_data": insufficient,
         "position": {"partition": where.partition, "offset": where.offset, "sequence": sequence},
-    }))
+    }), where.offset)
 
 
 def unscored_output(where: Setting, key: str, reason: str, sequence: int) -> Output:

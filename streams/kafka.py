@@ -36,14 +36,28 @@ def consumer(bootstrap: str, group: str, *, reset: str = "earliest", eof: bool =
     })
 
 
+class _Batch:
+    """Deliveries of one batch. A late report of a batch that was given up must not count for the next."""
+
+    def __init__(self) -> None:
+        self.sent = self.confirmed = 0
+        self.failed: str | None = None
+
+    def delivered(self, error: KafkaError | None, _message: Message) -> None:
+        self.confirmed += 1
+        if error is not None:
+            self.failed = error.str()
+
+
 class Sender:
-    """Produces a batch and confirms it: only callbacks tell whether a record arrived, `flush` does not."""
+    """Produces a batch and confirms it: only callbacks tell whether a record arrived, `flush` does not.
+
+    For one thread: each has a sender, and a producer, of its own.
+    """
 
     def __init__(self, client: Producer, throttle: Any) -> None:
         """Wrap a producer; `throttle` keeps within what an embedded broker can hold."""
-        self._client, self._throttle = client, throttle
-        self._failed: str | None = None
-        self._confirmed = self._sent = 0
+        self._client, self._throttle, self._batch = client, throttle, _Batch()
 
     def send(
         self, topic: str, value: bytes | None, key: str | bytes | None,
@@ -54,11 +68,11 @@ class Sender:
         place: dict[str, Any] = {} if partition is None else {"partition": partition}
         while True:
             try:
-                self._client.produce(topic, value, key, headers=list(headers), on_delivery=self._delivered, **place)
+                self._client.produce(topic, value, key, headers=list(headers), on_delivery=self._batch.delivered, **place)
                 break
             except BufferError:
                 self._client.poll(0.01)
-        self._sent += 1
+        self._batch.sent += 1
         self._client.poll(0)
 
     def confirm(self) -> None:
@@ -67,19 +81,12 @@ class Sender:
         Raises:
             DeliveryFailed: one is not, and cannot be told apart from one that is: do the batch again.
         """
-        deadline = time.monotonic() + DELIVERY_S + 5
-        while self._confirmed < self._sent and time.monotonic() < deadline:
+        batch, deadline = self._batch, time.monotonic() + DELIVERY_S + 5
+        self._batch = _Batch()
+        while batch.confirmed < batch.sent and time.monotonic() < deadline:
             self._client.flush(0.5)
-        failed, missing = self._failed, self._sent - self._confirmed
-        self._failed, self._confirmed, self._sent = None, 0, 0
-        if failed or missing:
-            self._client.purge()
-            raise DeliveryFailed(failed or f"{missing} records were not confirmed in {DELIVERY_S:g} s")
-
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
-        self._confirmed += 1
-        if error is not None:
-            self._failed = error.str()
+        if batch.failed or batch.confirmed < batch.sent:
+            raise DeliveryFailed(batch.failed or f"{batch.sent - batch.confirmed} records were not confirmed in {DELIVERY_S:g} s")
 
 
 def drain(client: Consumer, count: int, wait_s: float) -> list[Message]:

@@ -26,8 +26,8 @@ from ehps.content import Library
 from ehps.log import HEAD_BYTES, LogRecord
 from schemas.topics import ALERTS, ALERTS_SHADOW, LOG, SCORES
 from streams.config import Settings
-from streams.errors import Conflict, DeliveryFailed, LogMismatch
-from streams.kafka import Sender, consumer, drain, good, headers_of, read_range
+from streams.errors import BrokerUnavailable, Conflict, DeliveryFailed, LogMismatch
+from streams.kafka import Sender, consumer, drain, good, headers_of, read_range, watermarks
 from streams.logs import logger
 from streams.logwriter import EHPS
 from streams.store import RedisStore
@@ -48,6 +48,7 @@ class Scorer:
         self._topic_id = topic_id
         self._consumer: Consumer = consumer(settings.kafka, settings.scorer_group, reset="error")
         self._mismatch: Exception | None = None
+        self._told: dict[int, int] = {}
 
     def run(self, stop: Flag) -> None:
         """Score until told to stop.
@@ -92,10 +93,13 @@ class Scorer:
             self._seek(partition, snapshot.offset, records[0].offset)
             return False
         step = advance(snapshot, records, self._library, partition)
+        told = self._told.get(partition, 0)  # a rebuild says nothing that Kafka's commit proves was said
         for alert in step.alerts:
-            self._sender.send(ALERTS_SHADOW if alert.shadow else ALERTS, alert.value, alert.key)
+            if alert.offset >= told:
+                self._sender.send(ALERTS_SHADOW if alert.shadow else ALERTS, alert.value, alert.key)
         for score in step.scores:
-            self._sender.send(SCORES, score.value, score.key)
+            if score.offset >= told:
+                self._sender.send(SCORES, score.value, score.key)
         self._sender.confirm()
         self._store.commit(partition, snapshot.offset, step, self._guard(records[-1]))
         self._consumer.commit(offsets=[TopicPartition(LOG, partition, step.offset)], asynchronous=False)
@@ -126,24 +130,24 @@ class Scorer:
     def _assigned(self, client: Consumer, places: list[TopicPartition]) -> None:
         """Start at Redis's offset, not Kafka's, and only on the log that the states were made from."""
         try:
+            kept = watermarks(self._settings.kafka, LOG)
+            for place in client.committed(places, timeout=10):
+                self._told[place.partition] = max(place.offset, 0)
             for place in places:
                 place.offset = self._store.offset(place.partition)
-                self._check_guard(place)
-        except (LogMismatch, redis.RedisError) as error:
+                self._check_guard(place, *kept[place.partition])
+        except (BrokerUnavailable, LogMismatch, KafkaException, redis.RedisError) as error:
             self._mismatch = error
         client.assign(places)
         logger().info("scorer.assigned", partitions=[place.partition for place in places])
 
-    def _check_guard(self, place: TopicPartition) -> None:
+    def _check_guard(self, place: TopicPartition, low: int, high: int) -> None:
         guard = self._store.guard(place.partition)
-        if guard is None:
-            return
-        if guard["topic_id"] != self._topic_id:
+        if guard is not None and guard["topic_id"] != self._topic_id:
             raise LogMismatch("the log is another topic than the states were made from: rebuild, or point to the right broker")
-        low, high = self._consumer.get_watermark_offsets(place, timeout=10)
         if not low <= place.offset <= high:
             raise LogMismatch(f"partition {place.partition} of the log holds {low}-{high}, the states stand at {place.offset}")
-        if low < place.offset:
+        if guard is not None and low < place.offset:
             last = next(iter(read_range(self._settings.kafka, LOG, place.partition, place.offset - 1, place.offset)))
             compact = next((value for name, value in last.headers if name == EHPS), b"")
             if _digest(compact, last.value or b"") != guard["digest"]:

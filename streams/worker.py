@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import faust
@@ -20,6 +21,7 @@ from streams.intake import Intake
 from streams.kafka import Sender, partitions_of, producer
 from streams.logs import configure, logger
 from streams.logwriter import LogWriter
+from streams.recover import recover
 from streams.scorer import Scorer
 from streams.store import RedisStore, Registry, connect
 from streams.throttle import NoThrottle, Throttle
@@ -87,6 +89,7 @@ def _intake(
         return Intake(settings, registry, *tools())
 
     intake = releaser()
+    recover(settings, registry, releaser(), datetime.now(UTC))
     takes: dict[str, Take] = {
         LINKS: Links(registry, *tools(), releaser()).take,
         DECISIONS: Decisions(registry, *tools()).take,
