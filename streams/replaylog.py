@@ -28,6 +28,9 @@ LISTED_MAX = 100
 """Differences listed one by one; further ones are counted."""
 
 Position = tuple[int, int, int]
+Said = tuple[str, Position, str, str]
+"""What names an output: topic, position, alert and state. An alert that is raised and the lower one
+that it supersedes share a position."""
 
 
 @dataclass(slots=True)
@@ -76,7 +79,7 @@ class Live:
     offset: int
     partition: bytes | None
     families: Mapping[str, bytes]
-    alerts: Mapping[tuple[str, Position], bytes]
+    alerts: Mapping[Said, bytes]
 
 
 def log_record(record: Record) -> LogRecord:
@@ -105,7 +108,7 @@ def replay_partition(
         each: called with the bytes of every alert and whether it is for the shadow topic.
     """
     result, store = Replayed(), MemoryStore()
-    said: dict[tuple[str, Position], bytes] = {}
+    said: dict[Said, bytes] = {}
     wanted: Iterator[Record] = iter(records)
     if live is not None:
         wanted = takewhile(lambda record: record.offset < live.offset, wanted)
@@ -116,7 +119,7 @@ def replay_partition(
             result.alerts[document["kind"]] += document["state"] == "raised"
             result.states[document["state"]] += 1
             topic = ALERTS_SHADOW if output.shadow else ALERTS
-            said[topic, position_of(document)] = output.value
+            said[_named(topic, document)] = output.value
             if each is not None:
                 each(output.value, output.shadow)
     result.families = len(store.families)
@@ -126,43 +129,39 @@ def replay_partition(
     return result
 
 
-def position_of(document: Mapping[str, Any]) -> Position:
-    """Where an output stands: (log partition, offset, number of the output of that record)."""
+def _named(topic: str, document: Mapping[str, Any]) -> Said:
     at = document["position"]
-    return at["partition"], at["offset"], at["sequence"]
+    position = at["partition"], at["offset"], at["sequence"]
+    return topic, position, document["alert_id"], document["state"]
 
 
-def live_alerts(records: Iterable[Record]) -> tuple[dict[int, dict[tuple[str, Position], bytes]], int]:
+def live_alerts(records: Iterable[Record]) -> tuple[dict[int, dict[Said, bytes]], int]:
     """Alerts that live sent, by log partition; and how many were sent a second time with other bytes.
 
     A crash may send an alert twice: the same id, the same bytes. Anything else is a difference.
     """
-    found: dict[int, dict[tuple[str, Position], bytes]] = {}
+    found: dict[int, dict[Said, bytes]] = {}
     changed = 0
     for record in records:
         value = record.value or b""
-        position = position_of(orjson.loads(value))
-        held = found.setdefault(position[0], {}).setdefault((record.topic, position), value)
+        name = _named(record.topic, orjson.loads(value))
+        held = found.setdefault(name[1][0], {}).setdefault(name, value)
         changed += held != value
     return found, changed
 
 
 def _compare_alerts(
-    result: Replayed, said: Mapping[tuple[str, Position], bytes], live: Live
+    result: Replayed, said: Mapping[Said, bytes], live: Live
 ) -> None:
     sent = {at: value for at, value in live.alerts.items() if at[1][1] < live.offset}
     for at in sorted(said.keys() | sent.keys()):
-        where = f"{at[0]} {'/'.join(map(str, at[1]))}"
+        where = f"{at[0]} {'/'.join(map(str, at[1]))}: alert {at[2]} ({at[3]})"
         if at not in sent:
-            result.differ(f"{where}: alert {_id(said[at])} only in the replay")
+            result.differ(f"{where} only in the replay")
         elif at not in said:
-            result.differ(f"{where}: alert {_id(sent[at])} was only sent live")
+            result.differ(f"{where} was only sent live")
         elif said[at] != sent[at]:
-            result.differ(f"{where}: alert {_id(sent[at])} has other content in the replay")
-
-
-def _id(value: bytes) -> str:
-    return str(orjson.loads(value).get("alert_id"))
+            result.differ(f"{where} has other content in the replay")
 
 
 def _compare_states(result: Replayed, store: MemoryStore, live: Live, partition: int) -> None:
