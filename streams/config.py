@@ -46,6 +46,11 @@ class Settings(BaseSettings):
         """Group of the Faust agents."""
         return f"{self.group_prefix}-agents"
 
+    @property
+    def fetch_wait_ms(self) -> int:
+        """Longest that the broker holds back an empty answer: the embedded one does not wake for a record."""
+        return 4 if self.embedded else 100
+
     def environment(self) -> dict[str, str]:
         """The same settings as environment variables, for child processes."""
         plain = {name: value for name, value in self if value is not None and name != "pseudonym_key"}

@@ -16,7 +16,7 @@ from streams.config import Settings
 from streams.deadletters import SOURCES
 from streams.history import Groups
 from streams.kafka import partitions_of, watermarks
-from streams.store import LIVE, Registry, RedisStore
+from streams.store import LIVE, RedisStore, Registry
 
 SILENT_S_MAX = 7 * 86_400
 """A source silent for longer is told; the policy has its own limits for step-downs."""
@@ -29,7 +29,8 @@ def examine(settings: Settings, client: redis.Redis) -> dict[str, Any]:
     problems: list[dict[str, str]] = []
     log_partitions = partitions_of(settings.kafka, LOG)
     ends = _ends(settings)
-    report = {
+    dead = _dead_letters(settings)
+    report: dict[str, Any] = {
         "kafka": settings.kafka,
         "redis": settings.redis,
         "embedded": settings.embedded,
@@ -38,14 +39,14 @@ def examine(settings: Settings, client: redis.Redis) -> dict[str, Any]:
         "redis_server": _redis_server(client, problems),
         "lag": _lag(settings, ends, problems),
         "authorities": _authorities(client, log_partitions, problems),
-        "dead_letters": _dead_letters(settings),
+        "dead_letters": dead,
         "problems": problems,
     }
     missing = [topic.name for topic in TOPICS if topic.name not in ends]
     if missing:
         _add(problems, f"{len(missing)} topics are missing, such as {missing[0]}", "ehps topics apply")
-    if sum(report["dead_letters"].values()):
-        total = sum(report["dead_letters"].values())
+    if dead:
+        total = sum(dead.values())
         report["notes"] = [f"{total} messages were refused; see `ehps dlq list`"]
     return {"ok": not problems, **report}
 

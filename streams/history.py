@@ -15,9 +15,7 @@ from itertools import groupby
 from typing import NamedTuple, Protocol
 
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import (
-    AdminClient,  # type: ignore[attr-defined]  # public, but not marked so
-)
+from confluent_kafka.admin import AdminClient
 
 from ehps.content import Library
 from schemas.control import Control, Heartbeat
@@ -166,17 +164,26 @@ class Backfill:
         self._clock.beat(Heartbeat(la=self._la, time=moment, sources={}))
 
     def _publish(self, items: Iterable[Item]) -> int:
-        """Send a day's messages and wait until they are on the log."""
-        before, count = dict(self._publisher.ends), 0
+        """Send a day's messages and wait until they are on the log.
+
+        Links go first: a link and its person's first event often come on one day, and which of two
+        topics is read first would otherwise decide what is parked.
+        """
+        day = list(items)
+        self._send([item for item in day if item.topic not in AGENCY_TOPICS])
+        events = [item for item in day if item.topic in AGENCY_TOPICS]
+        for item in events:
+            self._signs[source_of(item.topic)] = datetime.fromtimestamp(item.known_s, UTC)
+        self._send(events)
+        return len(day)
+
+    def _send(self, items: list[Item]) -> None:
+        before = dict(self._publisher.ends)
         for item in items:
             self._publisher.send(item.topic, item.key, item.value)
-            if item.topic in AGENCY_TOPICS:
-                self._signs[source_of(item.topic)] = datetime.fromtimestamp(item.known_s, UTC)
-            count += 1
         self._publisher.flush()
         ends = self._publisher.ends
         self._wait({at: end for at, end in ends.items() if end > before.get(at, 0)})
-        return count
 
     def _end_day(self, end_s: int, count: int, total: int) -> Day:
         moment = datetime.fromtimestamp(end_s, UTC)

@@ -41,7 +41,7 @@ class Intake:
 
     def run(self, stop: Flag) -> None:
         """Take messages until told to stop. Offsets are committed once everything of a batch is confirmed."""
-        client = self._consumer = consumer(self._settings.kafka, self._settings.intake_group)
+        client = self._consumer = consumer(self._settings.kafka, self._settings.intake_group, wait_ms=self._settings.fetch_wait_ms)
         client.subscribe(list(AGENCY_TOPICS))
         failing_since: float | None = None
         delay = BACK_OFF_S[0]

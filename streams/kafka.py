@@ -27,11 +27,16 @@ def producer(bootstrap: str) -> Producer:
     })
 
 
-def consumer(bootstrap: str, group: str, *, reset: str = "earliest", eof: bool = False) -> Consumer:
-    """A consumer that commits only when told to."""
+def consumer(bootstrap: str, group: str, *, reset: str = "earliest", eof: bool = False, wait_ms: int = 100) -> Consumer:
+    """A consumer that commits only when told to.
+
+    Args:
+        wait_ms: longest that the broker holds back an empty answer. A real one answers as soon as there is a record; the
+            embedded one always waits it out.
+    """
     return Consumer({
         "bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "auto.offset.reset": reset,
-        "fetch.wait.max.ms": 50, "fetch.queue.backoff.ms": 5, "session.timeout.ms": 10_000, "heartbeat.interval.ms": 1_000,
+        "fetch.wait.max.ms": wait_ms, "fetch.queue.backoff.ms": 5, "session.timeout.ms": 10_000, "heartbeat.interval.ms": 1_000,
         "max.poll.interval.ms": 120_000, "log_level": 3, "enable.partition.eof": eof,
     })
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import redis
@@ -212,7 +212,7 @@ def summary(
     problems: list[str],
 ) -> dict[str, Any]:
     """The account as one document; `ok` only where every record ended in exactly one way."""
-    names = TopicCount.__slots__  # type: ignore[attr-defined]  # made by the dataclass
+    names = [item.name for item in fields(TopicCount)]
     totals = {name: sum(getattr(count, name) for count in counts.values()) for name in names}
     return {
         "ok": not totals["unaccounted"] and not totals["twice"] and not problems,

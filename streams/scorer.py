@@ -46,7 +46,7 @@ class Scorer:
         """Nothing starts before `run`."""
         self._settings, self._store, self._library, self._sender = settings, store, library, sender
         self._topic_id = topic_id
-        self._consumer: Consumer = consumer(settings.kafka, settings.scorer_group, reset="error")
+        self._consumer: Consumer = consumer(settings.kafka, settings.scorer_group, reset="error", wait_ms=settings.fetch_wait_ms)
         self._mismatch: Exception | None = None
         self._told: dict[int, int] = {}
 

@@ -98,7 +98,7 @@ def simulate(
 def _sink(out: Path | None) -> BinaryIO:
     if out is not None:
         return out.open("wb")
-    return open(1, "wb", closefd=False)  # noqa: PTH123  (standard output has no path)
+    return open(1, "wb", closefd=False)
 
 
 @_importers.callback()

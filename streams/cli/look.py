@@ -137,7 +137,7 @@ def _explained(client: redis_client.Redis, family: str, partitions: int) -> dict
     from ehps.content import Library
     from ehps.explain import explain as explained
     from streams.kafka import partition_of
-    from streams.store import Registry, RedisStore
+    from streams.store import RedisStore, Registry
 
     store = RedisStore(client)
     known = Registry(client).authorities()

@@ -19,11 +19,15 @@ JsonOption = Annotated[
 ]
 KafkaOption = Annotated[
     str | None,
-    typer.Option("--kafka", envvar="EHPS_KAFKA", help="Kafka address, host:port. [else: `ehps up`]"),
+    typer.Option(
+        "--kafka", envvar="EHPS_KAFKA", help="Kafka address, host:port; else that of `ehps up`."
+    ),
 ]
 RedisOption = Annotated[
     str | None,
-    typer.Option("--redis", envvar="EHPS_REDIS", help="Redis address, redis://host:port/0."),
+    typer.Option(
+        "--redis", envvar="EHPS_REDIS", help="Redis address, redis://...; else that of `ehps up`."
+    ),
 ]
 
 
