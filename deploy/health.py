@@ -10,6 +10,7 @@ import sys
 import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+
 from schemas.topics import LOG
 
 _TIMEOUT_S = 4.0

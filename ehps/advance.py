@@ -14,12 +14,12 @@ import orjson
 
 from ehps.alerts import Output
 from ehps.authority import advance_time, hear, take_control
+from ehps.batch import Batch
 from ehps.content import Library
 from ehps.errors import InvariantBroken
 from ehps.facts import epoch_seconds
 from ehps.log import LogRecord, RecordKind
 from ehps.members import decide, join_or_leave
-from ehps.batch import Batch
 from ehps.scoring import score_records
 from ehps.timers import fire
 from schemas.control import Control, Heartbeat
@@ -80,12 +80,19 @@ def needs(records: Sequence[LogRecord]) -> Needs:
     beats: dict[str, list[int]] = {}
     for record in records:
         if record.kind == RecordKind.HEARTBEAT:
-            beats.setdefault(record.la, []).append(epoch_seconds(Heartbeat.model_validate_json(record.value).time))
-    due = [(la, max(times), TIMERS_A_HEARTBEAT_MAX * len(times) + len(families)) for la, times in sorted(beats.items())]
+            beats.setdefault(record.la, []).append(
+                epoch_seconds(Heartbeat.model_validate_json(record.value).time)
+            )
+    due = [
+        (la, max(times), TIMERS_A_HEARTBEAT_MAX * len(times) + len(families))
+        for la, times in sorted(beats.items())
+    ]
     return Needs(families, due)
 
 
-def advance(snapshot: Snapshot, records: Sequence[LogRecord], library: Library, partition_id: int) -> Step:
+def advance(
+    snapshot: Snapshot, records: Sequence[LogRecord], library: Library, partition_id: int
+) -> Step:
     """Apply `records` in order.
 
     Raises:
@@ -93,7 +100,9 @@ def advance(snapshot: Snapshot, records: Sequence[LogRecord], library: Library, 
         ContentMissing: a control names content that this process lacks; nothing of the batch may be committed.
     """
     if records and records[0].offset < snapshot.offset:
-        raise InvariantBroken(f"record {records[0].offset} was applied before: the state stands at {snapshot.offset}")
+        raise InvariantBroken(
+            f"record {records[0].offset} was applied before: the state stands at {snapshot.offset}"
+        )
     batch = Batch.load(snapshot.partition, snapshot.families, snapshot.due, library, partition_id)
     for holds_facts, group in groupby(records, key=lambda record: record.kind in _FACTS):
         if holds_facts:
@@ -103,7 +112,13 @@ def advance(snapshot: Snapshot, records: Sequence[LogRecord], library: Library, 
                 _apply(batch, record)
     offset = records[-1].offset + 1 if records else snapshot.offset
     return Step(
-        offset, batch.partition.encode(), batch.changed_states(), batch.changed_timers(), batch.alerts, batch.scores, len(records)
+        offset,
+        batch.partition.encode(),
+        batch.changed_states(),
+        batch.changed_timers(),
+        batch.alerts,
+        batch.scores,
+        len(records),
     )
 
 
@@ -113,7 +128,11 @@ def _apply(batch: Batch, record: LogRecord) -> None:
         _beat(batch, record)
     elif record.kind == RecordKind.CONTROL:
         control = Control.model_validate_json(record.value)
-        taken = take_control(batch.authority(record.la), control.model_dump(mode="json"), epoch_seconds(control.effective))
+        taken = take_control(
+            batch.authority(record.la),
+            control.model_dump(mode="json"),
+            epoch_seconds(control.effective),
+        )
         batch.partition.count("control" if taken else "control_duplicate")
     elif record.kind == RecordKind.MEMBERSHIP:
         join_or_leave(batch, record, orjson.loads(record.value))
@@ -132,7 +151,11 @@ def _beat(batch: Batch, record: LogRecord) -> None:
     batch.partition.count("heartbeat")
     if authority.control is None:
         return
-    hear(authority, {source: epoch_seconds(sign) for source, sign in heartbeat.sources.items()}, batch.content(record.la))
+    hear(
+        authority,
+        {source: epoch_seconds(sign) for source, sign in heartbeat.sources.items()},
+        batch.content(record.la),
+    )
     if moved:
         for family in batch.due_families(record.la, authority.time)[:TIMERS_A_HEARTBEAT_MAX]:
             fire(batch, family, authority.time, record.offset)

@@ -10,10 +10,28 @@ import orjson
 from ehps.authority import coverage, is_heard
 from ehps.calendar import local_day, local_day_of
 from ehps.catalogue import BY_CODE, KINDS
-from ehps.explain import BANDS, band_of, contributions, fact_view, iso, lines, people_view, rule_names
+from ehps.explain import (
+    BANDS,
+    band_of,
+    contributions,
+    fact_view,
+    iso,
+    lines,
+    people_view,
+    rule_names,
+)
 from ehps.facts import VOID, Facts
 from ehps.kernel import UNIT, Features
-from ehps.policy import COMBINATION, STEP_DOWN, STEP_UP, Draft, Setting, alert_id, rule_named, withheld
+from ehps.policy import (
+    COMBINATION,
+    STEP_DOWN,
+    STEP_UP,
+    Draft,
+    Setting,
+    alert_id,
+    rule_named,
+    withheld,
+)
 from ehps.state import STANDING_MAX, Family, Standing
 from ehps.stepdown import expected_sources, tier
 
@@ -32,8 +50,16 @@ class Output(NamedTuple):
 
 
 def raise_alert(
-    where: Setting, key: str, family: Family, facts: Facts, row: Features, index: int, draft: Draft, sequence: int,
-    cause: str, notes: tuple[str, ...] = (),
+    where: Setting,
+    key: str,
+    family: Family,
+    facts: Facts,
+    row: Features,
+    index: int,
+    draft: Draft,
+    sequence: int,
+    cause: str,
+    notes: tuple[str, ...] = (),
 ) -> list[Output]:
     """Write the alert out, remember that it stands, and supersede a lower grade that stood."""
     content, day = where.content, local_day_of(where.at)
@@ -46,30 +72,50 @@ def raise_alert(
     confidence = min((p.confidence for p in family.members().values()), default=1.0)
     kept_back = withheld(where, key, draft)
     document = {
-        "alert_id": name, "kind": draft.kind, "state": "raised", "family": key, "la": where.la,
-        "grade": draft.grade, "rule": draft.rule,
+        "alert_id": name,
+        "kind": draft.kind,
+        "state": "raised",
+        "family": key,
+        "la": where.la,
+        "grade": draft.grade,
+        "rule": draft.rule,
         "headline": headline(where, draft, new, row, index),
         "response": draft.response,
         "route": route(where, draft, open_tier),
-        "raised_at": iso(where.at), "due": None if draft.due is None else iso(draft.due),
+        "raised_at": iso(where.at),
+        "due": None if draft.due is None else iso(draft.due),
         "band": BANDS[band_of(lines(where.compiled), int(row.score[index]))],
-        "score_units": int(row.score[index]), "unit": UNIT,
+        "score_units": int(row.score[index]),
+        "unit": UNIT,
         "contributions": contributions(where.compiled, family, facts, row, index, where.at),
         "combinations": rule_names(where.compiled, int(row.rules[index])),
         "new_facts": [fact_view(family, fact) for fact in new[::-1][:NEW_DAYS]],
         "protective": [fact_view(family, fact) for fact in _protective(facts, day)],
         "people": people_view(family, where.at),
-        "open_tier": open_tier, "last_decision": family.decided,
-        "sources_heard": sorted(s for s in where.authority.sources if is_heard(where.authority, s, day, content)),
-        "sources_silent": sorted(s for s in sources if not is_heard(where.authority, s, day, content)),
-        "insufficient_data": insufficient, "bound_reached": family.over, "link_confidence": confidence,
+        "open_tier": open_tier,
+        "last_decision": family.decided,
+        "sources_heard": sorted(
+            s for s in where.authority.sources if is_heard(where.authority, s, day, content)
+        ),
+        "sources_silent": sorted(
+            s for s in sources if not is_heard(where.authority, s, day, content)
+        ),
+        "insufficient_data": insufficient,
+        "bound_reached": family.over,
+        "link_confidence": confidence,
         "notes": [*notes, *_notes(where, confidence, insufficient, family.over)],
-        "superseded_by": None, "cause": cause, "withheld": kept_back, **_provenance(where, sequence),
+        "superseded_by": None,
+        "cause": cause,
+        "withheld": kept_back,
+        **_provenance(where, sequence),
     }
     results = [Output(key, orjson.dumps(document), where.offset, kept_back or _in_shadow(where))]
     if draft.kind == STEP_UP:
         results += _supersede(where, key, family, draft, name, sequence)
-    family.standing = [*family.standing, Standing(name, draft.kind, draft.rule, draft.grade, where.at)][-STANDING_MAX:]
+    family.standing = [
+        *family.standing,
+        Standing(name, draft.kind, draft.rule, draft.grade, where.at),
+    ][-STANDING_MAX:]
     return results
 
 
@@ -81,7 +127,9 @@ def _recent(facts: Facts, day: int) -> Facts:
 
 def _protective(facts: Facts, day: int) -> Facts:
     age = day - local_day(facts["occurred"].astype(np.int64))
-    helpful: Facts = facts[np.isin(facts["kind"], PROTECTIVE) & (facts["flags"] & VOID == 0) & (age <= 182)]
+    helpful: Facts = facts[
+        np.isin(facts["kind"], PROTECTIVE) & (facts["flags"] & VOID == 0) & (age <= 182)
+    ]
     return helpful[::-1][:10]
 
 
@@ -89,7 +137,11 @@ def headline(where: Setting, draft: Draft, new: Facts, row: Features, index: int
     """One plain sentence: what, and why now."""
     if draft.kind == STEP_DOWN:
         return f"Review for stepping down: below the line for {where.content.policy.step_down.quiet_days} quiet days."
-    labels = list(dict.fromkeys(BY_CODE[int(f["kind"])].label for f in new[::-1] if where.compiled.cap[f["kind"]] > 0))
+    labels = list(
+        dict.fromkeys(
+            BY_CODE[int(f["kind"])].label for f in new[::-1] if where.compiled.cap[f["kind"]] > 0
+        )
+    )
     since = f" New in {NEW_DAYS} days: {'; '.join(labels[:3])}." if labels else ""
     if draft.kind == COMBINATION:
         rule = rule_named(where.content, draft.rule)
@@ -108,7 +160,9 @@ def route(where: Setting, draft: Draft, open_tier: str) -> str:
 def _notes(where: Setting, confidence: float, insufficient: bool, over: bool) -> list[str]:
     policy, notes = where.content.policy, [where.content.release.notice]
     if confidence < policy.weak_link_below:
-        notes.append("Verify the link between these people and this family: it is below the confidence the policy asks for.")
+        notes.append(
+            "Verify the link between these people and this family: it is below the confidence the policy asks for."
+        )
     if insufficient:
         notes.append("Insufficient data: not every source that this family should have was heard.")
     if over:
@@ -123,43 +177,107 @@ def _in_shadow(where: Setting) -> bool:
 def _provenance(where: Setting, sequence: int) -> dict[str, Any]:
     release, rules, policy = where.content.hashes
     return {
-        "stage": (where.authority.control or {}).get("stage"), "release": release, "rules": rules, "policy": policy,
+        "stage": (where.authority.control or {}).get("stage"),
+        "release": release,
+        "rules": rules,
+        "policy": policy,
         "release_name": where.content.release.name,
         "position": {"partition": where.partition, "offset": where.offset, "sequence": sequence},
     }
 
 
-def _supersede(where: Setting, key: str, family: Family, draft: Draft, name: str, sequence: int) -> list[Output]:
+def _supersede(
+    where: Setting, key: str, family: Family, draft: Draft, name: str, sequence: int
+) -> list[Output]:
     grade = BANDS.index(draft.grade or "blue")
-    lower = [a for a in family.standing if a.kind == STEP_UP and BANDS.index(a.grade or "red") < grade]
+    lower = [
+        a for a in family.standing if a.kind == STEP_UP and BANDS.index(a.grade or "red") < grade
+    ]
     family.standing = [a for a in family.standing if a not in lower]
-    return [ended(where, key, alert, "superseded", f"A higher grade was raised: {draft.grade}.", name, sequence) for alert in lower]
+    return [
+        ended(
+            where,
+            key,
+            alert,
+            "superseded",
+            f"A higher grade was raised: {draft.grade}.",
+            name,
+            sequence,
+        )
+        for alert in lower
+    ]
 
 
-def ended(where: Setting, key: str, alert: Standing, state: str, why: str, successor: str | None, sequence: int) -> Output:
+def ended(
+    where: Setting,
+    key: str,
+    alert: Standing,
+    state: str,
+    why: str,
+    successor: str | None,
+    sequence: int,
+) -> Output:
     """An alert's end: `superseded` by a higher grade, or `withdrawn` because its ground was taken away."""
     document = {
-        "alert_id": alert.alert_id, "kind": alert.kind, "state": state, "family": key, "la": where.la, "grade": alert.grade,
-        "rule": alert.rule, "headline": why, "raised_at": iso(alert.at), "at": iso(where.at), "superseded_by": successor,
-        "cause": "record" if state == "superseded" else "retraction", **_provenance(where, sequence),
+        "alert_id": alert.alert_id,
+        "kind": alert.kind,
+        "state": state,
+        "family": key,
+        "la": where.la,
+        "grade": alert.grade,
+        "rule": alert.rule,
+        "headline": why,
+        "raised_at": iso(alert.at),
+        "at": iso(where.at),
+        "superseded_by": successor,
+        "cause": "record" if state == "superseded" else "retraction",
+        **_provenance(where, sequence),
     }
     return Output(key, orjson.dumps(document), where.offset, _in_shadow(where))
 
 
 def score_output(where: Setting, key: str, score: int, insufficient: bool, sequence: int) -> Output:
     """The family's new score, for read models that keep the greatest position a family."""
-    return Output(key, orjson.dumps({
-        "family": key, "la": where.la, "at": iso(where.at), "score_units": score,
-        "band": BANDS[band_of(lines(where.compiled), score)], "insufficient_data": insufficient,
-        "position": {"partition": where.partition, "offset": where.offset, "sequence": sequence},
-    }), where.offset)
+    return Output(
+        key,
+        orjson.dumps(
+            {
+                "family": key,
+                "la": where.la,
+                "at": iso(where.at),
+                "score_units": score,
+                "band": BANDS[band_of(lines(where.compiled), score)],
+                "insufficient_data": insufficient,
+                "position": {
+                    "partition": where.partition,
+                    "offset": where.offset,
+                    "sequence": sequence,
+                },
+            }
+        ),
+        where.offset,
+    )
 
 
 def unscored_output(where: Setting, key: str, reason: str, sequence: int) -> Output:
     """The kernel failed on this family: its fact is kept, and somebody must look."""
-    return Output(key, orjson.dumps({
-        "family": key, "la": where.la, "at": iso(where.at), "score_units": None, "band": None, "insufficient_data": True,
-        "error": reason, "position": {"partition": where.partition, "offset": where.offset, "sequence": sequence},
-    }))
-
-
+    return Output(
+        key,
+        orjson.dumps(
+            {
+                "family": key,
+                "la": where.la,
+                "at": iso(where.at),
+                "score_units": None,
+                "band": None,
+                "insufficient_data": True,
+                "error": reason,
+                "position": {
+                    "partition": where.partition,
+                    "offset": where.offset,
+                    "sequence": sequence,
+                },
+            }
+        ),
+        where.offset,
+    )

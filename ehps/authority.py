@@ -21,7 +21,9 @@ def take_control(authority: Authority, control: dict[str, Any], effective: int) 
     if control["id"] in authority.seen:
         return False
     authority.seen = [*authority.seen, control["id"]][-CONTROLS_SEEN_MAX:]
-    authority.waiting = sorted([*authority.waiting, {**control, "effective_s": effective}], key=lambda c: c["effective_s"])
+    authority.waiting = sorted(
+        [*authority.waiting, {**control, "effective_s": effective}], key=lambda c: c["effective_s"]
+    )
     return True
 
 
@@ -46,8 +48,12 @@ def in_force(authority: Authority, library: Library) -> Content:
     """
     control = authority.control
     if control is None:
-        raise InvariantBroken("no control is in force in an authority that has records: write its first control")
-    return library.resolve(control["kernel"], control["release"], control["rules"], control["policy"])
+        raise InvariantBroken(
+            "no control is in force in an authority that has records: write its first control"
+        )
+    return library.resolve(
+        control["kernel"], control["release"], control["rules"], control["policy"]
+    )
 
 
 def hear(authority: Authority, signs: dict[str, int], content: Content) -> None:
@@ -81,7 +87,9 @@ def days_between(source: str, last: int, day: int, school: SchoolCalendar) -> in
 def missing_days(authority: Authority, sources: Collection[str], day: int, days: int) -> list[int]:
     """Days of the window (`day - days`, `day`] on which not every one of the sources was heard."""
     masks = [_bits(authority, source, day) for source in sources]
-    return [day - ago for ago in range(days - 1, -1, -1) if not all(mask >> ago & 1 for mask in masks)]
+    return [
+        day - ago for ago in range(days - 1, -1, -1) if not all(mask >> ago & 1 for mask in masks)
+    ]
 
 
 def _bits(authority: Authority, source: str, day: int) -> int:

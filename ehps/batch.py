@@ -33,8 +33,12 @@ class Batch:
 
     @classmethod
     def load(
-        cls, partition: bytes | None, families: dict[str, bytes | None], due: list[tuple[str, int, str]],
-        library: Library, partition_id: int,
+        cls,
+        partition: bytes | None,
+        families: dict[str, bytes | None],
+        due: list[tuple[str, int, str]],
+        library: Library,
+        partition_id: int,
     ) -> Self:
         """From a snapshot's parts."""
         batch = cls(Partition.decode(partition), library, partition_id, families)
@@ -77,7 +81,11 @@ class Batch:
 
     def due_families(self, la: str, until: int) -> list[str]:
         """Families with a timer due by `until`, in order of (due, family)."""
-        return [key for due, key in sorted((due, key) for key, due in self.timers.get(la, {}).items()) if due <= until]
+        return [
+            key
+            for due, key in sorted((due, key) for key, due in self.timers.get(la, {}).items())
+            if due <= until
+        ]
 
     def insufficient(self, where: Setting, row: Features, index: int) -> bool:
         """Whether too few days were heard from the sources that every such family should have."""
@@ -85,9 +93,17 @@ class Batch:
         young = bool(int(row.states[index]) & STATE_BIT["child_under_5"])
         key = (where.la, where.at, on_roll, young)
         if key not in self._enough:
-            sources = ["police", "social-care", *(["education"] if on_roll else []), *(["health"] if young else [])]
+            sources = [
+                "police",
+                "social-care",
+                *(["education"] if on_roll else []),
+                *(["health"] if young else []),
+            ]
             rule = where.content.policy.insufficient_data
-            self._enough[key] = coverage(where.authority, sources, local_day_of(where.at), rule.days) < rule.coverage
+            self._enough[key] = (
+                coverage(where.authority, sources, local_day_of(where.at), rule.days)
+                < rule.coverage
+            )
         return self._enough[key]
 
     def changed_states(self) -> dict[str, bytes]:
@@ -97,5 +113,8 @@ class Batch:
 
     def changed_timers(self) -> dict[tuple[str, str], int | None]:
         """Next timer of every family that was touched and has, or may have had, one."""
-        return {(family.la, key): family.due() for key, family in self.families.items()
-                if family.timers or self.raw[key] is not None}
+        return {
+            (family.la, key): family.due()
+            for key, family in self.families.items()
+            if family.timers or self.raw[key] is not None
+        }

@@ -35,7 +35,9 @@ def _last_sunday(year: int, month: int) -> int:
 
 # Summer Time Order 2002 (SI 2002/262): 01:00 UTC on the last Sundays of March and October. Used for earlier years too:
 # facts of then are past every horizon.
-_CHANGES = [_last_sunday(year, month) * DAY + 3600 for year in range(1970, 2107) for month in (3, 10)]
+_CHANGES = [
+    _last_sunday(year, month) * DAY + 3600 for year in range(1970, 2107) for month in (3, 10)
+]
 _CHANGES_ARRAY = np.array(_CHANGES, np.int64)
 
 
@@ -67,7 +69,9 @@ class SchoolCalendar:
     _through: Ints
 
     @classmethod
-    def build(cls, terms: Iterable[tuple[date, date]], bank_holidays: Iterable[date]) -> SchoolCalendar:
+    def build(
+        cls, terms: Iterable[tuple[date, date]], bank_holidays: Iterable[date]
+    ) -> SchoolCalendar:
         """From (first, last) dates of terms and half-terms, both inclusive."""
         spans = sorted((date_to_day(a), date_to_day(b)) for a, b in terms)
         first, last = spans[0][0], spans[-1][1]
@@ -86,7 +90,9 @@ class SchoolCalendar:
 
     def is_holiday(self, day: int) -> bool:
         """Whether `day` lies outside every term; weekends within a term are not holidays."""
-        return not (self.first_day <= day <= self.last_day and bool(self._in_term[day - self.first_day]))
+        return not (
+            self.first_day <= day <= self.last_day and bool(self._in_term[day - self.first_day])
+        )
 
     def count_through(self, days: Ints) -> Ints:
         """School days from the calendar's first day through each day, inclusive."""
@@ -191,7 +197,12 @@ def load_calendar(data: Any) -> tuple[SchoolCalendar, WorkingHours]:
 
 
 def _is_span(term: Any) -> bool:
-    return isinstance(term, list) and len(term) == 2 and all(type(d) is date for d in term) and term[0] <= term[1]
+    return (
+        isinstance(term, list)
+        and len(term) == 2
+        and all(type(d) is date for d in term)
+        and term[0] <= term[1]
+    )
 
 
 def _dates(data: dict[str, Any], key: str) -> list[date]:

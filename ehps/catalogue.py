@@ -91,8 +91,13 @@ def _tags(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-_PARENT_FACTORS = {"domestic_abuse": "3A 3B 3C", "parental_mental_health": "4B", "substance": "1B 2B"}
+_PARENT_FACTORS = {
+    "domestic_abuse": "3A 3B 3C",
+    "parental_mental_health": "4B",
+    "substance": "1B 2B",
+}
 
+# fmt: off
 KINDS: tuple[Kind, ...] = (
     Kind(code=1, name="police.notification.green", event="police.notification.v1", where=_when(grade="green"),
          label="Police notification graded green", heading=6, rank=30, tags=_tags("harm police_green")),
@@ -252,6 +257,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(code=97, name="social_care.visit", event="social-care.visit.v1", where=_when(child_seen="false"),
          label="Visit without seeing the child"),
 )
+# fmt: on
 
 CONDITIONS = {
     250: ("condition.absence_rise", "Absence up by ten points on the child's own level", 1),

@@ -114,7 +114,11 @@ class Condition(_Strict):
     @property
     def codes(self) -> tuple[int, ...]:
         """Codes of the kinds that it looks for."""
-        return tuple(k.code for k in KINDS if k.name in self.names or any(f"#{tag}" in self.names for tag in k.tags))
+        return tuple(
+            k.code
+            for k in KINDS
+            if k.name in self.names or any(f"#{tag}" in self.names for tag in k.tags)
+        )
 
 
 class Rule(_Strict):
@@ -230,17 +234,27 @@ def parse(model: type[ModelT], name: str, raw: bytes) -> ModelT:
         return model.model_validate(yaml.safe_load(raw))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise ContentError(f"{name}: line {mark.line + 1 if mark else 1}: not valid YAML") from error
+        raise ContentError(
+            f"{name}: line {mark.line + 1 if mark else 1}: not valid YAML"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"
-        raise ContentError(f"{name}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise ContentError(
+            f"{name}: {key}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
 
 
 class Library:
     """All content that this process holds, by hash."""
 
-    def __init__(self, releases: Iterable[bytes], rules: Iterable[bytes], policies: Iterable[bytes], calendar: bytes) -> None:
+    def __init__(
+        self,
+        releases: Iterable[bytes],
+        rules: Iterable[bytes],
+        policies: Iterable[bytes],
+        calendar: bytes,
+    ) -> None:
         """Validate everything before anything starts.
 
         Raises:
@@ -248,7 +262,9 @@ class Library:
         """
         self._releases = {digest(raw): parse(Release, "release", raw) for raw in releases}
         self._rules = {digest(raw): parse(Combinations, "combinations", raw) for raw in rules}
-        self._policies = {digest(raw + calendar): parse(PolicyFile, "policy", raw) for raw in policies}
+        self._policies = {
+            digest(raw + calendar): parse(PolicyFile, "policy", raw) for raw in policies
+        }
         self._calendar = calendar
         try:
             self.school, self.working = load_calendar(yaml.safe_load(calendar))
@@ -260,25 +276,54 @@ class Library:
     def packaged(cls) -> Library:
         """The content that ships with EHPS."""
         folder = resources.files("ehps") / "content"
-        files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-        named = {kind: [f.read_bytes() for f in files if f.name.startswith(kind)] for kind in ("release", "combinations", "policy")}
-        return cls(named["release"], named["combinations"], named["policy"], (folder / "calendar-england.yaml").read_bytes())
+        files = sorted(
+            (f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name
+        )
+        named = {
+            kind: [f.read_bytes() for f in files if f.name.startswith(kind)]
+            for kind in ("release", "combinations", "policy")
+        }
+        return cls(
+            named["release"],
+            named["combinations"],
+            named["policy"],
+            (folder / "calendar-england.yaml").read_bytes(),
+        )
 
     def _resolve(self, kernel: int, release: str, rules: str, policy: str) -> Content:
         if kernel != KERNEL_VERSION:
-            raise ContentMissing(f"a control names kernel {kernel}; this process has kernel {KERNEL_VERSION}")
+            raise ContentMissing(
+                f"a control names kernel {kernel}; this process has kernel {KERNEL_VERSION}"
+            )
         for what, held, wanted in (
-            ("release", self._releases, release), ("combinations", self._rules, rules), ("policy", self._policies, policy)
+            ("release", self._releases, release),
+            ("combinations", self._rules, rules),
+            ("policy", self._policies, policy),
         ):
             if wanted not in held:
-                raise ContentMissing(f"a control names {what} {wanted[:12]}, which this process does not hold")
+                raise ContentMissing(
+                    f"a control names {what} {wanted[:12]}, which this process does not hold"
+                )
         chosen = self._policies[policy]
         if chosen.release != self._releases[release].name:
-            raise ContentError(f"policy {chosen.name} has lines for release {chosen.release}, not {self._releases[release].name}")
-        return Content(self._releases[release], self._rules[rules], chosen, (release, rules, policy), self.school, self.working)
+            raise ContentError(
+                f"policy {chosen.name} has lines for release {chosen.release}, not {self._releases[release].name}"
+            )
+        return Content(
+            self._releases[release],
+            self._rules[rules],
+            chosen,
+            (release, rules, policy),
+            self.school,
+            self.working,
+        )
 
     def default_control(
-        self, la: str, effective: datetime, stage: Literal["shadow", "pilot", "live"] = "live", control_id: str = "first"
+        self,
+        la: str,
+        effective: datetime,
+        stage: Literal["shadow", "pilot", "live"] = "live",
+        control_id: str = "first",
     ) -> Control:
         """The control that puts the packaged starter content in force in `la` from `effective` on."""
         names = (
@@ -287,8 +332,14 @@ class Library:
             next(h for h, p in self._policies.items() if p.name == "policy-default-1"),
         )
         return Control(
-            id=f"{control_id}-{la}", la=la, effective=effective, kernel=KERNEL_VERSION,
-            release=names[0], rules=names[1], policy=names[2], stage=stage,
+            id=f"{control_id}-{la}",
+            la=la,
+            effective=effective,
+            kernel=KERNEL_VERSION,
+            release=names[0],
+            rules=names[1],
+            policy=names[2],
+            stage=stage,
         )
 
 

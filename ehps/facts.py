@@ -63,7 +63,10 @@ for _kind in KINDS:
 
 def hash64(*parts: str) -> int:
     """First 64 bits of SHA-256 over the parts, each ended by a zero byte."""
-    return int.from_bytes(hashlib.sha256("\0".join((*parts, "")).encode("utf-8", "surrogatepass")).digest()[:8], "little")
+    return int.from_bytes(
+        hashlib.sha256("\0".join((*parts, "")).encode("utf-8", "surrogatepass")).digest()[:8],
+        "little",
+    )
 
 
 def hash32(*parts: str) -> int:
@@ -86,7 +89,9 @@ def from_wire(compact: bytes, known: int) -> Facts:
     count = len(compact) // WIRE_BYTES
     facts = np.zeros(count, FACT)
     raw = facts.view(np.uint8).reshape(count, FACT.itemsize)
-    raw[:, :WIRE_BYTES] = np.frombuffer(compact, np.uint8, count * WIRE_BYTES).reshape(count, WIRE_BYTES)
+    raw[:, :WIRE_BYTES] = np.frombuffer(compact, np.uint8, count * WIRE_BYTES).reshape(
+        count, WIRE_BYTES
+    )
     facts["known"] = known
     return facts
 
@@ -145,7 +150,15 @@ def merge(held: Facts, new: Facts) -> Facts:
     """The union of two sets, one version a key, sorted by key. Commutative, associative, idempotent."""
     both = together((held, new))
     order = np.lexsort(
-        (~both["known"], both["digest"], both["flags"] & VOID, both["recorded"], both["slot"], both["id"], both["occurred"])
+        (
+            ~both["known"],
+            both["digest"],
+            both["flags"] & VOID,
+            both["recorded"],
+            both["slot"],
+            both["id"],
+            both["occurred"],
+        )
     )
     both = both[order]
     last = np.ones(len(both), bool)

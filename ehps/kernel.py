@@ -110,7 +110,16 @@ def compile_content(content: Content) -> Compiled:
     windows = np.full((len(conditions), 256), -1, np.int64)
     for position, (_, _, condition) in enumerate(conditions):
         windows[position, list(condition.codes)] = condition.days
-    return Compiled(content, decay, cap, rank, heading, windows, np.any(windows >= 0, axis=0).astype(bool), conditions)
+    return Compiled(
+        content,
+        decay,
+        cap,
+        rank,
+        heading,
+        windows,
+        np.any(windows >= 0, axis=0).astype(bool),
+        conditions,
+    )
 
 
 def features(compiled: Compiled, rows: Rows, *, with_rules: bool = True) -> Features:
@@ -127,7 +136,9 @@ def features(compiled: Compiled, rows: Rows, *, with_rules: bool = True) -> Feat
     live = happened & (age <= HORIZON_OF[facts["kind"]])
     age = np.maximum(age, 0)
     spells, school = _spells(rows, row, happened)
-    states = _states(compiled, rows, row, live, today, school) | _ages_of_children(rows, today, count)
+    states = _states(compiled, rows, row, live, today, school) | _ages_of_children(
+        rows, today, count
+    )
     states[spells & OUT_OF_SCHOOL > 0] |= STATE_BIT["out_of_school"]
     contributions, fresh = _points(compiled, rows, row, live, age, states)
     none = np.zeros(count, np.int64)
@@ -142,7 +153,14 @@ def counting(compiled: Compiled, facts: Facts, row: Ints, live: Bools) -> Bools:
         return live
     part = facts[shared]
     order = np.lexsort(
-        (part["slot"], part["id"], part["occurred"], compiled.rank[part["kind"]], part["incident"], row[shared])
+        (
+            part["slot"],
+            part["id"],
+            part["occurred"],
+            compiled.rank[part["kind"]],
+            part["incident"],
+            row[shared],
+        )
     )
     sorted_row, incident = row[shared][order], part["incident"][order]
     beaten = (sorted_row[:-1] == sorted_row[1:]) & (incident[:-1] == incident[1:])
@@ -155,7 +173,9 @@ def _points(
     compiled: Compiled, rows: Rows, row: Ints, live: Bools, age: Ints, states: Ints
 ) -> tuple[Ints, Ints]:
     count, content = len(rows.moments), compiled.content
-    chosen = np.flatnonzero(counting(compiled, rows.facts, row, live) & (compiled.cap[rows.facts["kind"]] > 0))
+    chosen = np.flatnonzero(
+        counting(compiled, rows.facts, row, live) & (compiled.cap[rows.facts["kind"]] > 0)
+    )
     kind, age, row = rows.facts["kind"][chosen].astype(np.int64), age[chosen], row[chosen]
     units, cell = compiled.decay[kind, age], row * 256 + kind
     # bincount adds in float64: exact, since 512 facts of 100 points stay far below 2^53 units.
@@ -175,7 +195,9 @@ def _cells(cell: Ints, units: Ints, count: int) -> Ints:
     return np.bincount(cell, units, count * 256).astype(np.int64).reshape(count, 256)
 
 
-def _headings(compiled: Compiled, kind: Ints, age: Ints, row: Ints, table: Ints, count: int) -> Ints:
+def _headings(
+    compiled: Compiled, kind: Ints, age: Ints, row: Ints, table: Ints, count: int
+) -> Ints:
     bonus = compiled.content.release.headings
     active = np.zeros(count, np.int64)
     near = age <= bonus.active_days
@@ -197,7 +219,12 @@ def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, Ints]:
     # On one moment a start comes after an end: a child moves from one school to the next on the same day.
     order = np.lexsort((part["id"], start, part["occurred"], spell, part["person"], at))
     person = part["person"].astype(np.int64)[order]
-    at, spell, start, occurred = at[order], spell[order], start[order], part["occurred"].astype(np.int64)[order]
+    at, spell, start, occurred = (
+        at[order],
+        spell[order],
+        start[order],
+        part["occurred"].astype(np.int64)[order],
+    )
     last = np.ones(len(order), bool)
     last[:-1] = (at[1:] != at[:-1]) | (person[1:] != person[:-1]) | (spell[1:] != spell[:-1])
     is_open = last & start
@@ -216,7 +243,9 @@ def _ages_of_children(rows: Rows, today: Ints, count: int) -> Ints:
     return states
 
 
-def _states(compiled: Compiled, rows: Rows, row: Ints, live: Bools, today: Ints, school: Ints) -> Ints:
+def _states(
+    compiled: Compiled, rows: Rows, row: Ints, live: Bools, today: Ints, school: Ints
+) -> Ints:
     """Conditions on attendance, each for any one child on roll: notes on the windows stand at the constants above."""
     states = np.zeros(len(rows.moments), np.int64)
     if not len(school):
@@ -230,7 +259,9 @@ def _states(compiled: Compiled, rows: Rows, row: Ints, live: Bools, today: Ints,
     index, child = index[child >= 0], child[child >= 0]
     day = local_day(rows.facts["occurred"][index].astype(np.int64))
     ago = now[child] - calendar.count_through(day)  # 0: the last school day so far
-    counts = calendar.count_through(day) > calendar.count_through(day - 1)  # a mark on a closed day is no session
+    counts = calendar.count_through(day) > calendar.count_through(
+        day - 1
+    )  # a mark on a closed day is no session
     value = rows.facts["value"][index].astype(np.int64)
     sessions = np.where(counts & (day >= since[child]), (value & 1) + (value >> 1 & 1), 0)
 
@@ -246,11 +277,18 @@ def _states(compiled: Compiled, rows: Rows, row: Ints, live: Bools, today: Ints,
     recent, before = missed(0, RECENT), missed(RECENT, BEFORE)
     recent_possible, before_possible = possible(0, RECENT), possible(RECENT, BEFORE)
     # rate difference >= 0.10, without division
-    rise = 10 * (recent * before_possible - before * recent_possible) >= recent_possible * before_possible
+    rise = (
+        10 * (recent * before_possible - before * recent_possible)
+        >= recent_possible * before_possible
+    )
     rise &= (recent_possible >= 20) & (before_possible >= 60)
     severe = (possible(0, SEVERE) >= 20) & (2 * missed(0, SEVERE) >= possible(0, SEVERE))
     positive = (enrolled >= POSITIVE) & (10 * missed(0, POSITIVE) <= possible(0, POSITIVE))
-    for mask, bit in ((rise, STATE_BIT["absence_rise"]), (severe, STATE_BIT["severe_absence"]), (positive, POSITIVE_ATTENDANCE)):
+    for mask, bit in (
+        (rise, STATE_BIT["absence_rise"]),
+        (severe, STATE_BIT["severe_absence"]),
+        (positive, POSITIVE_ATTENDANCE),
+    ):
         np.bitwise_or.at(states, at[mask], bit)
     return states
 
@@ -262,7 +300,9 @@ def _child_of(at: Ints, person: Ints, row: Ints, wanted: Ints) -> Ints:
     return np.where(keys[place] == sought, place, -1)
 
 
-def _rules(compiled: Compiled, rows: Rows, row: Ints, live: Bools, age: Ints, states: Ints) -> tuple[Ints, Ints]:
+def _rules(
+    compiled: Compiled, rows: Rows, row: Ints, live: Bools, age: Ints, states: Ints
+) -> tuple[Ints, Ints]:
     count, rules = len(rows.moments), compiled.content.rules
     matched = np.full((len(rules.rules), count), True)
     silent = np.full((len(rules.rules), count), True)
@@ -273,7 +313,12 @@ def _rules(compiled: Compiled, rows: Rows, row: Ints, live: Bools, age: Ints, st
             bits = sum(STATE_BIT[name] for name in condition.holds)
             held = states & bits > 0
         else:
-            held = _count(watched, watched.age <= compiled.windows[position][watched.facts["kind"]], condition, count)
+            held = _count(
+                watched,
+                watched.age <= compiled.windows[position][watched.facts["kind"]],
+                condition,
+                count,
+            )
         if condition.silent:
             silent[number] &= held
         else:

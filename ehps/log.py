@@ -83,12 +83,17 @@ def pack_retraction(event: Event, la: str | None = None) -> bytes:
 def _moved(event: Event) -> bool:
     first = slots_of(event.type)
     original = event.correctionof
-    return bool(first) and original is not None and _key(event, first[0][0], original, event.id) != _key(
-        event, first[0][0], event.time, event.id
+    return (
+        bool(first)
+        and original is not None
+        and _key(event, first[0][0], original, event.id)
+        != _key(event, first[0][0], event.time, event.id)
     )
 
 
-def _facts(event: Event, event_type: str, occurred: datetime, event_id: str, *, void: bool) -> list[bytes]:
+def _facts(
+    event: Event, event_type: str, occurred: datetime, event_id: str, *, void: bool
+) -> list[bytes]:
     data = {} if void else event.data.model_dump(mode="json")
     recorded = epoch_seconds(event.recordedtime)
     digest = hash32(event.time.isoformat(), repr(sorted(data.items())))
@@ -99,8 +104,14 @@ def _facts(event: Event, event_type: str, occurred: datetime, event_id: str, *, 
         moment, key = _key(event, slot[0], occurred, event_id)
         packed.append(
             _WIRE.pack(
-                key, moment, recorded, incident, hash32(event.subject), digest,
-                (kind or slot[0]).code, slot[0].slot,
+                key,
+                moment,
+                recorded,
+                incident,
+                hash32(event.subject),
+                digest,
+                (kind or slot[0]).code,
+                slot[0].slot,
                 VALUES[kind.value](data) if kind and kind.value else 0,
                 0 if kind else VOID,
             )

@@ -30,7 +30,9 @@ def join_or_leave(batch: Batch, record: LogRecord, document: dict[str, Any]) -> 
     _bound(family)
     if held is None and new.role == "child":
         # A new child in the household is news whatever was said before: it breaks the cool-down.
-        family.alerted = {name: at for name, at in family.alerted.items() if name not in ("green", "amber", "red")}
+        family.alerted = {
+            name: at for name, at in family.alerted.items() if name not in ("green", "amber", "red")
+        }
     if not len(family.facts):
         return
     facts = family.counted()
@@ -46,7 +48,14 @@ def join_or_leave(batch: Batch, record: LogRecord, document: dict[str, Any]) -> 
 def _person(document: dict[str, Any], since: int) -> Person:
     born = document.get("born")
     day = None if born is None else date_to_day(datetime.strptime(f"{born}-15", "%Y-%m-%d").date())  # noqa: DTZ007
-    return Person(document["version"], document["role"], day, float(document["confidence"]), bool(document["removed"]), since)
+    return Person(
+        document["version"],
+        document["role"],
+        day,
+        float(document["confidence"]),
+        bool(document["removed"]),
+        since,
+    )
 
 
 def _order(person: Person) -> tuple[str, bool, str, int, float]:
@@ -67,7 +76,12 @@ def decide(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
     """Remember a professional's decision: the next alert shows it."""
     family = batch.family(record.family, record.la)
     data = document["data"]
-    decision = {"id": document["id"], "at": document["time"], "alert_id": data["alert_id"], "action": data["action"]}
+    decision = {
+        "id": document["id"],
+        "at": document["time"],
+        "alert_id": data["alert_id"],
+        "action": data["action"],
+    }
     if not decision["id"]:
         raise InvariantBroken("a decision without id passed validation")
     held = family.decided
@@ -76,4 +90,8 @@ def decide(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
         return
     batch.partition.count("decision")
     family.decided = decision
-    family.standing = [a for a in family.standing if data["action"] != "wrong_family" or a.alert_id != data["alert_id"]]
+    family.standing = [
+        a
+        for a in family.standing
+        if data["action"] != "wrong_family" or a.alert_id != data["alert_id"]
+    ]

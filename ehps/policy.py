@@ -47,9 +47,13 @@ class Setting:
         return self.compiled.content
 
 
-def setting(la: str, authority: Authority, library: Library, at: int, partition: int, offset: int) -> Setting:
+def setting(
+    la: str, authority: Authority, library: Library, at: int, partition: int, offset: int
+) -> Setting:
     """The setting for one record or timer."""
-    return Setting(la, authority, compile_content(in_force(authority, library)), at, partition, offset)
+    return Setting(
+        la, authority, compile_content(in_force(authority, library)), at, partition, offset
+    )
 
 
 def alert_id(family: str, where: Setting, rule: str, sequence: int) -> str:
@@ -58,7 +62,9 @@ def alert_id(family: str, where: Setting, rule: str, sequence: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def drafts(where: Setting, family: Family, before: int | None, row: Features, index: int) -> list[Draft]:
+def drafts(
+    where: Setting, family: Family, before: int | None, row: Features, index: int
+) -> list[Draft]:
     """What this row raises; the family's memory of what was alerted moves on.
 
     Args:
@@ -71,7 +77,9 @@ def drafts(where: Setting, family: Family, before: int | None, row: Features, in
     return ([step] if step else []) + combos
 
 
-def step_up(where: Setting, family: Family, row: Features, index: int, *, new_combination: bool) -> Draft | None:
+def step_up(
+    where: Setting, family: Family, row: Features, index: int, *, new_combination: bool
+) -> Draft | None:
     """A band crossed upwards on new facts, or with a combination, outside the cool-down of its grade."""
     rule = where.content.policy.step_up
     raw = band_of(lines(where.compiled), int(row.score[index]))
@@ -112,7 +120,9 @@ def combinations(where: Setting, family: Family, bits: int) -> list[Draft]:
         last = family.alerted.get(name, 0)
         if last and where.at - last < rules.cool_down_days * DAY:
             continue
-        rule = next(r for number, r in enumerate(rules.rules) if bits >> number & 1 and r.name == name)
+        rule = next(
+            r for number, r in enumerate(rules.rules) if bits >> number & 1 and r.name == name
+        )
         family.alerted[name] = where.at
         result.append(Draft(COMBINATION, name, None, rule.response, _clock_due(where, rule.clock)))
     return result
@@ -122,7 +132,11 @@ def _clock_due(where: Setting, clock: Clock) -> int:
     if clock.days is not None:
         return where.content.working.due_after_days(where.at, clock.days)
     hours = clock.hours or 0
-    return where.at + hours * 3600 if clock.any_hour else where.content.working.due_after_hours(where.at, hours)
+    return (
+        where.at + hours * 3600
+        if clock.any_hour
+        else where.content.working.due_after_hours(where.at, hours)
+    )
 
 
 def rule_named(content: Content, name: str) -> Rule | None:
@@ -130,14 +144,20 @@ def rule_named(content: Content, name: str) -> Rule | None:
     return next((rule for rule in content.rules.rules if rule.name == name), None)
 
 
-def still_raised(where: Setting, kind: str, rule: str, grade: str | None, row: Features, index: int) -> bool:
+def still_raised(
+    where: Setting, kind: str, rule: str, grade: str | None, row: Features, index: int
+) -> bool:
     """Whether an alert's rule would have raised it, from the features at the alert's own moment."""
     content = where.content
     if kind == COMBINATION:
         return rule in rule_names(where.compiled, int(row.rules[index]))
     if kind == STEP_UP:
-        fresh = row.fresh[index] >= round(content.policy.step_up.fresh_points * UNIT) or bool(row.rules[index])
-        return bool(fresh) and band_of(lines(where.compiled), int(row.score[index])) >= BANDS.index(grade or "red")
+        fresh = row.fresh[index] >= round(content.policy.step_up.fresh_points * UNIT) or bool(
+            row.rules[index]
+        )
+        return bool(fresh) and band_of(lines(where.compiled), int(row.score[index])) >= BANDS.index(
+            grade or "red"
+        )
     return bool(row.score[index] < round(content.policy.lines.down * UNIT))
 
 

@@ -54,19 +54,35 @@ def score(content: Content, facts: Facts, moment: int, births: list[int]) -> Ans
     scored = _one_an_incident(live)
     contributions = _contributions(content, scored, states)
     recent = [t for t in scored if t.age <= content.policy.step_up.fresh_days]
-    fresh = sum(units for code, units in _contributions(content, recent, states).items() if code != HEADINGS_CODE)
+    fresh = sum(
+        units
+        for code, units in _contributions(content, recent, states).items()
+        if code != HEADINGS_CODE
+    )
     rules, pending = _rules(content, live, states)
     bits = sum(1 << SPELLS.index(name) for name in spells)
     return Answer(sum(contributions.values()), contributions, fresh, rules, pending, states, bits)
 
 
 def _told(fact: object, today: int) -> Told | None:
-    values = {name: int(fact[name]) for name in ("kind", "occurred", "person", "incident", "value", "id", "slot", "flags")}  # type: ignore[index]
+    values = {
+        name: int(fact[name])
+        for name in ("kind", "occurred", "person", "incident", "value", "id", "slot", "flags")
+    }  # type: ignore[index]
     day = local_day_of(values["occurred"])
     if values["flags"] & VOID or day > today + 1:
         return None
-    return Told(BY_CODE[values["kind"]], max(today - day, 0), day, values["person"], values["incident"], values["value"],
-                values["occurred"], values["id"], values["slot"])
+    return Told(
+        BY_CODE[values["kind"]],
+        max(today - day, 0),
+        day,
+        values["person"],
+        values["incident"],
+        values["value"],
+        values["occurred"],
+        values["id"],
+        values["slot"],
+    )
 
 
 def _one_an_incident(live: list[Told]) -> list[Told]:
@@ -104,7 +120,9 @@ def _contributions(content: Content, scored: list[Told], states: int) -> dict[in
             headings.add(CONDITIONS[code][2])
     bonus = content.release.headings
     beyond = max(0, len(headings) - bonus.beyond)
-    result[HEADINGS_CODE] = min(beyond * round(bonus.points_each * UNIT), round(bonus.points_max * UNIT))
+    result[HEADINGS_CODE] = min(
+        beyond * round(bonus.points_each * UNIT), round(bonus.points_max * UNIT)
+    )
     return {code: units for code, units in result.items() if units}
 
 
@@ -113,11 +131,16 @@ def _spells(happened: list[Told]) -> tuple[set[str], dict[int, int]]:
     newest: dict[tuple[int, str], tuple[tuple[int, bool, int], Told]] = {}
     for told in happened:
         if told.kind.spell:
-            key, order = (told.person, told.kind.spell), (told.occurred, told.kind.edge == "start", told.id)
+            key, order = (
+                (told.person, told.kind.spell),
+                (told.occurred, told.kind.edge == "start", told.id),
+            )
             if key not in newest or order >= newest[key][0]:
                 newest[key] = (order, told)
     still = {key: told for key, (_, told) in newest.items() if told.kind.edge == "start"}
-    return {name for _, name in still}, {person: told.day for (person, name), told in still.items() if name == "on_roll"}
+    return {name for _, name in still}, {
+        person: told.day for (person, name), told in still.items() if name == "on_roll"
+    }
 
 
 def _states(school: SchoolCalendar, live: list[Told], schools: dict[int, int], today: int) -> int:
@@ -137,12 +160,17 @@ def _states(school: SchoolCalendar, live: list[Told], schools: dict[int, int], t
         recent, recent_possible = rate(enrolled[:RECENT])
         before, before_possible = rate(enrolled[RECENT : RECENT + BEFORE])
         if recent_possible >= 20 and before_possible >= 60:
-            rise = 10 * (recent * before_possible - before * recent_possible) >= recent_possible * before_possible
+            rise = (
+                10 * (recent * before_possible - before * recent_possible)
+                >= recent_possible * before_possible
+            )
             states |= STATE_BIT["absence_rise"] if rise else 0
         severe, possible = rate(enrolled[:SEVERE])
         states |= STATE_BIT["severe_absence"] if possible >= 20 and 2 * severe >= possible else 0
         missing, possible = rate(enrolled[:POSITIVE])
-        states |= POSITIVE_ATTENDANCE if len(enrolled) >= POSITIVE and 10 * missing <= possible else 0
+        states |= (
+            POSITIVE_ATTENDANCE if len(enrolled) >= POSITIVE and 10 * missing <= possible else 0
+        )
     return states
 
 
@@ -160,15 +188,24 @@ def _rules(content: Content, live: list[Told], states: int) -> tuple[int, int]:
 def _holds(condition: Condition, live: list[Told], states: int) -> bool:
     if condition.holds:
         return any(states & STATE_BIT[name] for name in condition.holds)
-    hits = [told for told in live if told.kind.code in condition.codes and told.age <= condition.days]
+    hits = [
+        told for told in live if told.kind.code in condition.codes and told.age <= condition.days
+    ]
     if not condition.any:
         return not hits
-    distinct = {(told.incident, 0) if told.incident else (0, number + 1) for number, told in enumerate(hits)}
+    distinct = {
+        (told.incident, 0) if told.incident else (0, number + 1) for number, told in enumerate(hits)
+    }
     agencies = {told.value for told in hits} - {0}
-    return len(distinct) >= condition.at_least and (condition.agencies == 1 or len(agencies) >= condition.agencies)
+    return len(distinct) >= condition.at_least and (
+        condition.agencies == 1 or len(agencies) >= condition.agencies
+    )
 
 
 def _fresh(content: Content, rule: Rule, live: list[Told]) -> bool:
     return any(
-        told.kind.code in c.codes and told.age <= min(c.days, content.rules.fresh_days) for c in rule.all if c.any for told in live
+        told.kind.code in c.codes and told.age <= min(c.days, content.rules.fresh_days)
+        for c in rule.all
+        if c.any
+        for told in live
     )

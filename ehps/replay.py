@@ -27,10 +27,16 @@ class MemoryStore:
         """Offset, partition state, due timers, and the families asked for or due."""
         due: list[tuple[str, int, str]] = []
         for la, until, limit in wanted.due:
-            held = sorted((at, family) for (owner, family), at in self.timers.items() if owner == la and at <= until)
+            held = sorted(
+                (at, family)
+                for (owner, family), at in self.timers.items()
+                if owner == la and at <= until
+            )
             due += [(la, at, family) for at, family in held[:limit]]
         names = dict.fromkeys((*wanted.families, *(family for _, _, family in due)))
-        return Snapshot(self.offset, self.partition, {name: self.families.get(name) for name in names}, due)
+        return Snapshot(
+            self.offset, self.partition, {name: self.families.get(name) for name in names}, due
+        )
 
     def commit(self, expected: int, step: Step) -> bool:
         """Compare the offset and set everything, or nothing. False: the offset was another."""
@@ -46,8 +52,13 @@ class MemoryStore:
         return True
 
 
-def replay(records: Iterable[LogRecord], library: Library, partition_id: int, store: MemoryStore | None = None,
-           batch: int = BATCH_RECORDS) -> Iterator[Step]:
+def replay(
+    records: Iterable[LogRecord],
+    library: Library,
+    partition_id: int,
+    store: MemoryStore | None = None,
+    batch: int = BATCH_RECORDS,
+) -> Iterator[Step]:
     """Apply one partition's records to a store in memory, a batch at a time.
 
     Yields:

@@ -15,7 +15,6 @@ from ehps.facts import HORIZON_OF, SPELL_OF, VOID, Facts, ages, from_wire, hash3
 from ehps.kernel import Compiled, Features, pack_rows
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.rescore import fail, safely, tell, withdraw
-from ehps.state import Family
 from ehps.stepdown import RESTART, start_quiet
 from ehps.timeline import Timeline, timeline
 from ehps.timers import fire
@@ -53,7 +52,11 @@ def _runs(batch: Batch, records: list[LogRecord], la: str, day: int) -> Iterator
     There, what is kept after one record depends on what was kept after the one before.
     """
     counts = Counter(record.family for record in records)
-    fragile = {r.family for r in records if counts[r.family] > 1 and _fragile(batch, r, la, day, counts[r.family])}
+    fragile = {
+        r.family
+        for r in records
+        if counts[r.family] > 1 and _fragile(batch, r, la, day, counts[r.family])
+    }
     yield [record for record in records if record.family not in fragile]
     yield from ([record] for record in records if record.family in fragile)
 
@@ -61,7 +64,10 @@ def _runs(batch: Batch, records: list[LogRecord], la: str, day: int) -> Iterator
 def _fragile(batch: Batch, record: LogRecord, la: str, day: int, count: int) -> bool:
     new = from_wire(record.compact[HEAD_BYTES:], 0)
     past = (ages(new, day) > HORIZON_OF[new["kind"]]) & (SPELL_OF[new["kind"]] > 0)
-    return bool(past.any()) or len(batch.family(record.family, la).facts) + count * max(len(new), 1) > FACTS_MAX
+    return (
+        bool(past.any())
+        or len(batch.family(record.family, la).facts) + count * max(len(new), 1) > FACTS_MAX
+    )
 
 
 def _score_run(batch: Batch, records: list[LogRecord], la: str, now: int) -> None:
@@ -76,7 +82,7 @@ def _score_run(batch: Batch, records: list[LogRecord], la: str, now: int) -> Non
     before = _scores_before(batch, changed, records, la, now)
     rows = _features(batch.setting(la, now, 0).compiled, batch, changed, la, now)
     scores: dict[str, int] = {}
-    for (record, row, index) in zip(changed, *_located(rows), strict=True):
+    for record, row, index in zip(changed, *_located(rows), strict=True):
         where = batch.setting(la, now, records[record.number].offset)
         family = batch.family(record.key, la)
         family.facts = record.held
@@ -85,15 +91,32 @@ def _score_run(batch: Batch, records: list[LogRecord], la: str, now: int) -> Non
             continue
         if family.standing and record.number in line.replaced:
             withdraw(batch, where, record.key, family, record.counted)
-        tell(batch, where, record.key, family, record.counted, row, index,
-             scores.get(record.key, before.get(record.key)), "record")
+        tell(
+            batch,
+            where,
+            record.key,
+            family,
+            record.counted,
+            row,
+            index,
+            scores.get(record.key, before.get(record.key)),
+            "record",
+        )
         scores[record.key] = int(row.score[index])
         if family.below_since is not None and _moves(records[record.number]):
             start_quiet(where.content, family, row, index, day)
             batch.note_timer(record.key, family)
 
 
-def _merge(batch: Batch, records: list[LogRecord], keys: list[str], owners: np.ndarray, la: str, now: int, day: int) -> Timeline:
+def _merge(
+    batch: Batch,
+    records: list[LogRecord],
+    keys: list[str],
+    owners: np.ndarray,
+    la: str,
+    now: int,
+    day: int,
+) -> Timeline:
     """The records' facts merged with what the families held; facts past their horizon are left out."""
     new = from_wire(b"".join(record.compact[HEAD_BYTES:] for record in records), now)
     per_record = [(len(record.compact) - HEAD_BYTES) // (new.itemsize - 4) for record in records]
@@ -104,7 +127,13 @@ def _merge(batch: Batch, records: list[LogRecord], keys: list[str], owners: np.n
 
 
 def _changed(
-    batch: Batch, records: list[LogRecord], line: Timeline, owners: np.ndarray, keys: list[str], la: str, day: int
+    batch: Batch,
+    records: list[LogRecord],
+    line: Timeline,
+    owners: np.ndarray,
+    keys: list[str],
+    la: str,
+    day: int,
 ) -> list[_Rescored]:
     """The records that changed a set, each with the set after it; the others are counted as what they were."""
     born = set(line.birth.tolist())
@@ -117,14 +146,22 @@ def _changed(
         owner = int(owners[number])
         held = line.after(owner, number)
         family = batch.family(record.family, la)
-        kept, over = retain(held, day) if oldest.setdefault(owner, _due_for_pruning(held, day)) else (held, False)
+        kept, over = (
+            retain(held, day)
+            if oldest.setdefault(owner, _due_for_pruning(held, day))
+            else (held, False)
+        )
         family.over |= over
         if len(kept) < len(held) and not _survives(line, owner, number, kept):
             batch.partition.count("expired" if _outcome(record, day) == "expired" else "evicted")
             continue
         batch.partition.count("applied")
         gone = [hash32(subject) for subject, person in family.people.items() if person.removed]
-        result.append(_Rescored(number, record.family, kept, kept[~np.isin(kept["person"], gone)] if gone else kept))
+        result.append(
+            _Rescored(
+                number, record.family, kept, kept[~np.isin(kept["person"], gone)] if gone else kept
+            )
+        )
     return result
 
 
@@ -141,7 +178,9 @@ def _survives(line: Timeline, owner: int, number: int, kept: Facts) -> bool:
 def _outcome(record: LogRecord, day: int) -> str:
     """Why a record changed nothing: every fact past its horizon, or all of it known already."""
     new = from_wire(record.compact[HEAD_BYTES:], 0)
-    return "expired" if len(new) and (ages(new, day) > HORIZON_OF[new["kind"]]).all() else "duplicate"
+    return (
+        "expired" if len(new) and (ages(new, day) > HORIZON_OF[new["kind"]]).all() else "duplicate"
+    )
 
 
 def _moves(record: LogRecord) -> bool:
@@ -150,25 +189,35 @@ def _moves(record: LogRecord) -> bool:
     return record.kind == RecordKind.EVENT and bool(np.isin(live, RESTART).any())
 
 
-def _scores_before(batch: Batch, changed: list[_Rescored], records: list[LogRecord], la: str, now: int) -> dict[str, int]:
+def _scores_before(
+    batch: Batch, changed: list[_Rescored], records: list[LogRecord], la: str, now: int
+) -> dict[str, int]:
     """Scores just before the batch of families with a band to fall back from: silence may have lowered them unseen."""
-    keys = [key for key in dict.fromkeys(record.key for record in changed) if batch.family(key, la).band]
+    keys = [
+        key for key in dict.fromkeys(record.key for record in changed) if batch.family(key, la).band
+    ]
     if not keys:
         return {}
     families = [batch.family(key, la) for key in keys]
-    rows = pack_rows([f.counted() for f in families], [now] * len(keys), [f.births() for f in families])
+    rows = pack_rows(
+        [f.counted() for f in families], [now] * len(keys), [f.births() for f in families]
+    )
     row = safely(batch.setting(la, now, records[0].offset).compiled, rows)
     return {} if row is None else {key: int(row.score[index]) for index, key in enumerate(keys)}
 
 
-def _features(compiled: Compiled, batch: Batch, changed: list[_Rescored], la: str, now: int) -> list[tuple[Features | None, int]]:
+def _features(
+    compiled: Compiled, batch: Batch, changed: list[_Rescored], la: str, now: int
+) -> list[tuple[Features | None, int]]:
     """Features of every changed record: (block of rows, index in it); a block that fails is done again row by row."""
     located: list[tuple[Features | None, int]] = []
     block: list[_Rescored] = []
 
     def flush() -> None:
         births = [batch.family(record.key, la).births() for record in block]
-        row = safely(compiled, pack_rows([record.counted for record in block], [now] * len(block), births))
+        row = safely(
+            compiled, pack_rows([record.counted for record in block], [now] * len(block), births)
+        )
         if row is not None:
             located.extend((row, index) for index in range(len(block)))
         else:

@@ -99,7 +99,11 @@ class Family:
 
     def births(self) -> list[int]:
         """Days of birth of the children, unborn included."""
-        return [p.born for p in self.people.values() if p.role == "child" and p.born is not None and not p.removed]
+        return [
+            p.born
+            for p in self.people.values()
+            if p.role == "child" and p.born is not None and not p.removed
+        ]
 
     def counted(self) -> Facts:
         """The facts that count: those of people who left the family, or were linked wrongly, do not."""
@@ -110,12 +114,29 @@ class Family:
         """Its bytes: schema version, length of the header, header as JSON, facts."""
         header: dict[str, Any] = {"la": self.la}
         if self.people:
-            header["people"] = {subject: person.as_list() for subject, person in self.people.items()}
+            header["people"] = {
+                subject: person.as_list() for subject, person in self.people.items()
+            }
         if self.standing:
             header["standing"] = [alert.as_list() for alert in self.standing]
-        for name in ("score", "band", "alerted", "below_since", "timers", "decided", "over", "unscored", "insufficient"):
+        for name in (
+            "score",
+            "band",
+            "alerted",
+            "below_since",
+            "timers",
+            "decided",
+            "over",
+            "unscored",
+            "insufficient",
+        ):
             value = getattr(self, name)
-            if value is not None and value is not False and value != {} and not (name == "band" and value == 0):
+            if (
+                value is not None
+                and value is not False
+                and value != {}
+                and not (name == "band" and value == 0)
+            ):
                 header[name] = value
         raw = orjson.dumps(header, option=orjson.OPT_SORT_KEYS)
         return _HEAD.pack(SCHEMA_VERSION, len(raw)) + raw + self.facts.tobytes()
@@ -129,12 +150,17 @@ class Family:
         """
         version, length = _HEAD.unpack_from(raw)
         if version != SCHEMA_VERSION:
-            raise InvariantBroken(f"a family state has schema version {version}; this process reads {SCHEMA_VERSION}")
+            raise InvariantBroken(
+                f"a family state has schema version {version}; this process reads {SCHEMA_VERSION}"
+            )
         header = orjson.loads(raw[_HEAD.size : _HEAD.size + length])
         people = {subject: Person(*values) for subject, values in header.pop("people", {}).items()}
         standing = [Standing(*values) for values in header.pop("standing", ())]
         return cls(
-            facts=np.frombuffer(raw, FACT, offset=_HEAD.size + length), people=people, standing=standing, **header
+            facts=np.frombuffer(raw, FACT, offset=_HEAD.size + length),
+            people=people,
+            standing=standing,
+            **header,
         )
 
 
@@ -174,7 +200,9 @@ class Partition:
 
     def encode(self) -> bytes:
         """Its bytes: JSON with sorted keys."""
-        return orjson.dumps({"version": SCHEMA_VERSION, "partition": self}, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(
+            {"version": SCHEMA_VERSION, "partition": self}, option=orjson.OPT_SORT_KEYS
+        )
 
     @classmethod
     def decode(cls, raw: bytes | None) -> Self:
@@ -187,6 +215,8 @@ class Partition:
         content = document["partition"]
         authorities = {}
         for la, values in content["authorities"].items():
-            values["heard"] = {source: (day, bits) for source, (day, bits) in values["heard"].items()}
+            values["heard"] = {
+                source: (day, bits) for source, (day, bits) in values["heard"].items()
+            }
             authorities[la] = Authority(**values)
         return cls(authorities, content["counts"])

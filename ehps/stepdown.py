@@ -64,7 +64,9 @@ def expected_sources(family: Family, facts: Facts, row: Features, index: int, da
     return sources | held & {"housing", "benefits"}
 
 
-def schedule(compiled: Compiled, family: Family, facts: Facts, row: Features, index: int, moment: int) -> None:
+def schedule(
+    compiled: Compiled, family: Family, facts: Facts, row: Features, index: int, moment: int
+) -> None:
     """Set or clear the family's two timers after a record, from row `index` of `row` (its features at `moment`)."""
     content = compiled.content
     down = round(content.policy.lines.down * UNIT)
@@ -89,11 +91,15 @@ def start_quiet(content: Content, family: Family, row: Features, index: int, day
     """The score is below the line from `day` on: the review is due once the quiet period has passed."""
     family.below_since = day
     on_roll = bool(int(row.spells[index]) & ON_ROLL_BIT)
-    due = content.school.quiet_until(day, content.policy.step_down.quiet_days, skip_holidays=on_roll)
+    due = content.school.quiet_until(
+        day, content.policy.step_down.quiet_days, skip_holidays=on_roll
+    )
     family.timers[REVIEW] = start_of_day(due)
 
 
-def day_of_fall(compiled: Compiled, family: Family, facts: Facts, down: int, today: int) -> int | None:
+def day_of_fall(
+    compiled: Compiled, family: Family, facts: Facts, down: int, today: int
+) -> int | None:
     """The first day on which, with no further record, the score would be below `down`; None within no horizon."""
 
     def first_below(days: range) -> int | None:
@@ -102,18 +108,33 @@ def day_of_fall(compiled: Compiled, family: Family, facts: Facts, down: int, tod
         below = np.flatnonzero(features(compiled, rows, with_rules=False).score < down)
         return days[int(below[0])] if len(below) else None
 
-    weeks = first_below(range(today + GRID_STEP, today + max(HORIZON_DAYS) + 2 * GRID_STEP, GRID_STEP))
+    weeks = first_below(
+        range(today + GRID_STEP, today + max(HORIZON_DAYS) + 2 * GRID_STEP, GRID_STEP)
+    )
     return None if weeks is None else first_below(range(weeks - GRID_STEP + 1, weeks + 1))
 
 
-def judge(content: Content, authority: Authority, facts: Facts, row: Features, index: int, sources: set[str], day: int) -> Verdict:
+def judge(
+    content: Content,
+    authority: Authority,
+    facts: Facts,
+    row: Features,
+    index: int,
+    sources: set[str],
+    day: int,
+) -> Verdict:
     """Whether a review may be raised on `day` (quiet period over), and if not, the first day on which it could be."""
     rule = content.policy.step_down
     age = day - local_day(facts["occurred"].astype(np.int64))
     live = (facts["flags"] & VOID == 0) & (age >= 0) & (age < rule.quiet_days)
     statutory = live & np.isin(facts["kind"], STATUTORY)
     if statutory.any():
-        return Verdict(False, False, day + rule.quiet_days - int(age[statutory].min()), "a statutory step in the window")
+        return Verdict(
+            False,
+            False,
+            day + rule.quiet_days - int(age[statutory].min()),
+            "a statutory step in the window",
+        )
     if silent(authority, sources, day, content):
         return Verdict(False, False, day + 1, "a source is silent")
     missing = missing_days(authority, sources, day, rule.quiet_days)
@@ -121,8 +142,12 @@ def judge(content: Content, authority: Authority, facts: Facts, row: Features, i
     if len(missing) > allowed:
         # With every coming day heard, enough missing days have left the window once this one has.
         leaves = missing[len(missing) - allowed - 1]
-        return Verdict(False, False, leaves + rule.quiet_days, "too few days on which every source was heard")
-    improved = bool((live & np.isin(facts["kind"], POSITIVE)).any()) or bool(int(row.states[index]) & POSITIVE_ATTENDANCE)
+        return Verdict(
+            False, False, leaves + rule.quiet_days, "too few days on which every source was heard"
+        )
+    improved = bool((live & np.isin(facts["kind"], POSITIVE)).any()) or bool(
+        int(row.states[index]) & POSITIVE_ATTENDANCE
+    )
     return Verdict(True, improved, day, "")
 
 
@@ -134,8 +159,14 @@ def ageing_share(compiled: Compiled, family: Family, facts: Facts, row: Features
     scored = facts[(compiled.cap[facts["kind"]] > 0) & (facts["flags"] & VOID == 0)]
     if not len(scored):
         return 1.0
-    peak = features(compiled, pack_rows([facts], [int(scored["occurred"].max())], [family.births()]))
+    peak = features(
+        compiled, pack_rows([facts], [int(scored["occurred"].max())], [family.births()])
+    )
     fall = int(peak.score[0] - row.score[0])
-    conditions = [code for code in CONDITIONS if peak.contributions[0, code] > row.contributions[0, code]]
-    by_change = sum(int(peak.contributions[0, code] - row.contributions[0, code]) for code in conditions)
+    conditions = [
+        code for code in CONDITIONS if peak.contributions[0, code] > row.contributions[0, code]
+    ]
+    by_change = sum(
+        int(peak.contributions[0, code] - row.contributions[0, code]) for code in conditions
+    )
     return 1.0 if fall <= 0 else 1 - by_change / fall

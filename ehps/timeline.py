@@ -47,8 +47,10 @@ def timeline(held: list[Facts], new: Facts, family: Ints, record: Ints) -> Timel
     facts, owner, birth = facts[order], owner[order], birth[order]
     death = np.full(len(facts), NEVER, np.int64)
     same = (
-        (owner[1:] == owner[:-1]) & (facts["occurred"][1:] == facts["occurred"][:-1])
-        & (facts["id"][1:] == facts["id"][:-1]) & (facts["slot"][1:] == facts["slot"][:-1])
+        (owner[1:] == owner[:-1])
+        & (facts["occurred"][1:] == facts["occurred"][:-1])
+        & (facts["id"][1:] == facts["id"][:-1])
+        & (facts["slot"][1:] == facts["slot"][:-1])
     )
     replaced: set[int] = set()
     for second in (np.flatnonzero(same) + 1).tolist():

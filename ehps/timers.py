@@ -10,7 +10,16 @@ from ehps.kernel import UNIT, Features
 from ehps.policy import STEP_DOWN, Draft, Setting
 from ehps.rescore import SILENT, row_of, tell
 from ehps.state import Family
-from ehps.stepdown import REVIEW, WATCH, ageing_share, expected_sources, judge, reviewable, schedule, start_quiet
+from ehps.stepdown import (
+    REVIEW,
+    WATCH,
+    ageing_share,
+    expected_sources,
+    judge,
+    reviewable,
+    schedule,
+    start_quiet,
+)
 
 FIRINGS_MAX = 64
 """Timers of one family that one record or heartbeat fires; the rest fire with the next."""
@@ -40,7 +49,9 @@ def _authority_of(batch: Batch, key: str) -> str:
     return key.split(":", 1)[0]
 
 
-def _step_down(batch: Batch, where: Setting, key: str, family: Family, facts: Facts, row: Features, name: str) -> None:
+def _step_down(
+    batch: Batch, where: Setting, key: str, family: Family, facts: Facts, row: Features, name: str
+) -> None:
     """The watch timer starts the quiet period; the review timer ends it."""
     content, day = where.content, local_day_of(where.at)
     if row.score[0] >= round(content.policy.lines.down * UNIT):
@@ -48,18 +59,30 @@ def _step_down(batch: Batch, where: Setting, key: str, family: Family, facts: Fa
     elif name == WATCH:
         start_quiet(content, family, row, 0, day)
     else:
-        verdict = judge(content, where.authority, facts, row, 0, expected_sources(family, facts, row, 0, day), day)
+        verdict = judge(
+            content,
+            where.authority,
+            facts,
+            row,
+            0,
+            expected_sources(family, facts, row, 0, day),
+            day,
+        )
         if not verdict.raise_review:
             family.timers[REVIEW] = start_of_day(verdict.day)
             return
         share = ageing_share(where.compiled, family, facts, row)
         quiet = not verdict.improved or share > content.policy.step_down.ageing_share_max
         notes = ("Quiet, not shown to be improved.",) if quiet else ()
-        due = content.working.due_after_days(where.at, content.policy.deadlines.step_down_working_days)
+        due = content.working.due_after_days(
+            where.at, content.policy.deadlines.step_down_working_days
+        )
         response = "Review with two people, a partner check and the family's view. A review, never a closure."
         draft = Draft(STEP_DOWN, "step-down", None, response, due)
         sequence = batch.next_sequence(where.offset)
-        batch.alerts += raise_alert(where, key, family, facts, row, 0, draft, sequence, "timer", notes)
+        batch.alerts += raise_alert(
+            where, key, family, facts, row, 0, draft, sequence, "timer", notes
+        )
 
 
 __all__ = ["fire"]

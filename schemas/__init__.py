@@ -6,7 +6,13 @@ from schemas.envelope import Event
 from schemas.events import EVENT_TYPES, SOURCES
 from schemas.links import LINK_TYPES, LinkRemoved, PersonLinked, family_key
 from schemas.outputs import Alert, DeadLetter, Score
-from schemas.validate import Rejection, validate_control, validate_decision, validate_event, validate_link
+from schemas.validate import (
+    Rejection,
+    validate_control,
+    validate_decision,
+    validate_event,
+    validate_link,
+)
 
 __all__ = [
     "EVENT_TYPES",

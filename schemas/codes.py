@@ -176,7 +176,7 @@ class AttendanceCode(StrEnum):
     NO_MARK = "-"
 
 
-ABSENT_CODES = frozenset("C C1 C2 E I J1 M R S T G N O U".split())
+ABSENT_CODES = frozenset(["C", "C1", "C2", "E", "I", "J1", "M", "R", "S", "T", "G", "N", "O", "U"])
 """Authorised and unauthorised absence. Present, approved off site, unable to attend and not counted are not absence."""
 
 

@@ -24,7 +24,9 @@ class Control(BaseModel):
     rules: Sha256
     policy: Sha256
     stage: Literal["shadow", "pilot", "live"]
-    pilot_share: float = Field(default=0.5, ge=0, le=1, description="Share of families that a pilot alerts on.")
+    pilot_share: float = Field(
+        default=0.5, ge=0, le=1, description="Share of families that a pilot alerts on."
+    )
     pilot_id: str = Field(default="", max_length=64)
 
 

@@ -15,7 +15,9 @@ class DecisionData(Data):
     """The alert decided on, and how."""
 
     alert_id: str = Field(pattern=r"^[0-9a-f]{32}$")
-    action: Literal["accept", "hold", "disagree", "already_known", "wrong_family", "step_down_agreed"]
+    action: Literal[
+        "accept", "hold", "disagree", "already_known", "wrong_family", "step_down_agreed"
+    ]
     reason: str | None = Field(default=None, max_length=500)
 
 
@@ -28,7 +30,9 @@ class Decision(BaseModel):
     id: str = Field(min_length=1, max_length=128)
     source: str = Field(min_length=1, max_length=256)
     type: Literal["decision.made.v1"]
-    family: str = Field(pattern=FAMILY_KEY_PATTERN, description="authority:family, as alerts name it.")
+    family: str = Field(
+        pattern=FAMILY_KEY_PATTERN, description="authority:family, as alerts name it."
+    )
     time: AwareDatetime
     recordedtime: AwareDatetime
     la: AuthorityCode

@@ -9,10 +9,19 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 SUBJECT_PATTERN = r"^(person|household)-[0-9a-f]{32}$"
 LA_PATTERN = r"^[EWSN][0-9]{8}$"
 
-Subject = Annotated[str, Field(pattern=SUBJECT_PATTERN, description=(
-    "Pseudonym of a person or household: person- or household- and the first 32 hex digits of HMAC-SHA256 over the "
-    "identifier, with the key agreed for the authority. Never a name, NHS number, UPN or address."))]
-AuthorityCode = Annotated[str, Field(pattern=LA_PATTERN, description="ONS code of the authority, such as E06000023.")]
+Subject = Annotated[
+    str,
+    Field(
+        pattern=SUBJECT_PATTERN,
+        description=(
+            "Pseudonym of a person or household: person- or household- and the first 32 hex digits of HMAC-SHA256 over the "
+            "identifier, with the key agreed for the authority. Never a name, NHS number, UPN or address."
+        ),
+    ),
+]
+AuthorityCode = Annotated[
+    str, Field(pattern=LA_PATTERN, description="ONS code of the authority, such as E06000023.")
+]
 
 
 class Data(BaseModel):
@@ -32,12 +41,22 @@ class Event(BaseModel):
     type: str = Field(max_length=64)
     subject: Subject
     time: AwareDatetime = Field(description="When it happened.")
-    recordedtime: AwareDatetime = Field(description="When the agency's system knew. The greatest wins among versions.")
+    recordedtime: AwareDatetime = Field(
+        description="When the agency's system knew. The greatest wins among versions."
+    )
     la: AuthorityCode
     datacontenttype: Literal["application/json"] | None = None
     dataschema: str | None = Field(default=None, max_length=256)
-    correctionof: AwareDatetime | None = Field(default=None, description=(
-        "In a correction that moves the date: the `time` that the event had before."))
-    incident: str | None = Field(default=None, min_length=1, max_length=128, description=(
-        "Reference shared by agencies that tell of one incident; the incident counts once."))
+    correctionof: AwareDatetime | None = Field(
+        default=None,
+        description=("In a correction that moves the date: the `time` that the event had before."),
+    )
+    incident: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=128,
+        description=(
+            "Reference shared by agencies that tell of one incident; the incident counts once."
+        ),
+    )
     data: Any

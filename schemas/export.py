@@ -15,11 +15,26 @@ from schemas.decisions import Decision
 from schemas.events import EVENT_TYPES
 from schemas.links import LINK_TYPES
 from schemas.outputs import Alert, DeadLetter, Score
-from schemas.topics import ALERTS, ALERTS_SHADOW, CONTROL, DECISIONS, LINKS, SCORES, TOPICS, Topic, agency_topic, source_of
+from schemas.topics import (
+    ALERTS,
+    ALERTS_SHADOW,
+    CONTROL,
+    DECISIONS,
+    LINKS,
+    SCORES,
+    TOPICS,
+    Topic,
+    agency_topic,
+    source_of,
+)
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _OTHERS: dict[str, type[BaseModel]] = {
-    "decision.made.v1": Decision, "control.v1": ControlMessage, "alert.v1": Alert, "score.v1": Score, "dead-letter.v1": DeadLetter,
+    "decision.made.v1": Decision,
+    "control.v1": ControlMessage,
+    "alert.v1": Alert,
+    "score.v1": Score,
+    "dead-letter.v1": DeadLetter,
 }
 MODELS: dict[str, type[BaseModel]] = {**EVENT_TYPES, **LINK_TYPES, **_OTHERS}
 """Every message by type and version."""
@@ -27,8 +42,14 @@ MODELS: dict[str, type[BaseModel]] = {**EVENT_TYPES, **LINK_TYPES, **_OTHERS}
 
 def schema_of(name: str) -> dict[str, Any]:
     """JSON Schema of one message type, such as police.notification.v1."""
-    mode: Any = "serialization" if name in ("alert.v1", "score.v1", "dead-letter.v1") else "validation"
-    return {"$schema": DIALECT, "$id": f"urn:ehps:schema:{name}", **MODELS[name].model_json_schema(mode=mode)}
+    mode: Any = (
+        "serialization" if name in ("alert.v1", "score.v1", "dead-letter.v1") else "validation"
+    )
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:ehps:schema:{name}",
+        **MODELS[name].model_json_schema(mode=mode),
+    }
 
 
 def path_of(name: str) -> str:
@@ -72,8 +93,12 @@ def asyncapi() -> dict[str, Any]:
     }
     return {
         "asyncapi": "3.0.0",
-        "info": {"title": "EHPS", "version": "1.0.0", "description": "Early Help Profiling System: topics and messages.",
-                 "license": {"name": "Apache-2.0"}},
+        "info": {
+            "title": "EHPS",
+            "version": "1.0.0",
+            "description": "Early Help Profiling System: topics and messages.",
+            "license": {"name": "Apache-2.0"},
+        },
         "defaultContentType": "application/json",
         "channels": channels,
         "operations": operations,
@@ -84,13 +109,21 @@ def asyncapi() -> dict[str, Any]:
 def messages_of(topic: Topic) -> list[str]:
     """Types that travel on a topic."""
     fixed = {
-        LINKS: sorted(LINK_TYPES), DECISIONS: ["decision.made.v1"], CONTROL: ["control.v1"], ALERTS: ["alert.v1"],
-        ALERTS_SHADOW: ["alert.v1"], SCORES: ["score.v1"],
+        LINKS: sorted(LINK_TYPES),
+        DECISIONS: ["decision.made.v1"],
+        CONTROL: ["control.v1"],
+        ALERTS: ["alert.v1"],
+        ALERTS_SHADOW: ["alert.v1"],
+        SCORES: ["score.v1"],
     }
     if topic.name in fixed:
         return fixed[topic.name]
     if topic.name.startswith("agency."):
-        return sorted(n for n in EVENT_TYPES if n.startswith("record.") or agency_topic(n.split(".")[0]) == topic.name)
+        return sorted(
+            n
+            for n in EVENT_TYPES
+            if n.startswith("record.") or agency_topic(n.split(".")[0]) == topic.name
+        )
     return []
 
 
@@ -98,7 +131,9 @@ def _channel(topic: Topic) -> dict[str, Any]:
     return {
         "address": topic.name,
         "description": f"Key: {topic.key}. Value: {topic.value}. Kind of sender: {source_of(topic.name)}.",
-        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages_of(topic)},
+        "messages": {
+            name: {"$ref": f"#/components/messages/{name}"} for name in messages_of(topic)
+        },
         "bindings": {"kafka": {"topic": topic.name, "bindingVersion": "0.5.0"}},
     }
 
@@ -106,9 +141,14 @@ def _channel(topic: Topic) -> dict[str, Any]:
 def _message(name: str) -> dict[str, Any]:
     model = MODELS[name]
     summary = (model.__doc__ or "").strip().split("\n")[0]
-    payload = {"schemaFormat": "application/schema+json;version=draft-2020-12", "schema": {"$ref": path_of(name)}}
+    payload = {
+        "schemaFormat": "application/schema+json;version=draft-2020-12",
+        "schema": {"$ref": path_of(name)},
+    }
     return {"name": name, "summary": summary, "contentType": "application/json", "payload": payload}
 
 
 def _pretty(document: dict[str, Any]) -> bytes:
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(
+        document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+    )

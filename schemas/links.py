@@ -16,7 +16,11 @@ class PersonLinkedData(Data):
 
     family: FamilyName
     role: Literal["child", "adult", "household"]
-    born: str | None = Field(default=None, pattern=r"^(19|20)[0-9]{2}-(0[1-9]|1[0-2])$", description="Month of birth, expected month if unborn.")
+    born: str | None = Field(
+        default=None,
+        pattern=r"^(19|20)[0-9]{2}-(0[1-9]|1[0-2])$",
+        description="Month of birth, expected month if unborn.",
+    )
     confidence: float = Field(default=1.0, ge=0, le=1)
 
 
@@ -40,7 +44,10 @@ class LinkRemoved(Event):
     data: LinkRemovedData
 
 
-LINK_TYPES: dict[str, type[Event]] = {"link.person.v1": PersonLinked, "link.removed.v1": LinkRemoved}
+LINK_TYPES: dict[str, type[Event]] = {
+    "link.person.v1": PersonLinked,
+    "link.removed.v1": LinkRemoved,
+}
 
 
 def family_key(la: str, family: str) -> str:

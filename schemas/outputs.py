@@ -68,7 +68,10 @@ class LastDecision(_Output):
 class Alert(_Output):
     """An alert, or its end. Fields below `at` stand only where the state is raised."""
 
-    alert_id: str = Field(pattern=r"^[0-9a-f]{32}$", description="The same alert sent twice has the same id and bytes.")
+    alert_id: str = Field(
+        pattern=r"^[0-9a-f]{32}$",
+        description="The same alert sent twice has the same id and bytes.",
+    )
     kind: Literal["step_up", "step_down", "combination"]
     state: Literal["raised", "superseded", "withdrawn"]
     family: str = Field(pattern=FAMILY_KEY_PATTERN)
@@ -85,7 +88,9 @@ class Alert(_Output):
     policy: str
     release_name: str
     position: Position
-    at: AwareDatetime | None = Field(default=None, description="Log time at which a superseded or withdrawn alert ended.")
+    at: AwareDatetime | None = Field(
+        default=None, description="Log time at which a superseded or withdrawn alert ended."
+    )
     response: str | None = None
     route: str | None = None
     due: AwareDatetime | None = None

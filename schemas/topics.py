@@ -74,19 +74,48 @@ INTERNAL_INPUTS = ("links", "decisions", "control")
 
 TOPICS: tuple[Topic, ...] = (
     *(
-        Topic(agency_topic(s), "subject", "CloudEvents event of the agency", (f"agency-{s}",), ("intake",), retention_ms=4 * WEEK_MS)
+        Topic(
+            agency_topic(s),
+            "subject",
+            "CloudEvents event of the agency",
+            (f"agency-{s}",),
+            ("intake",),
+            retention_ms=4 * WEEK_MS,
+        )
         for s in SOURCES
     ),
-    Topic(LINKS, "subject", "link.person or link.removed", ("registry",), ("intake",), cleanup="compact"),
+    Topic(
+        LINKS,
+        "subject",
+        "link.person or link.removed",
+        ("registry",),
+        ("intake",),
+        cleanup="compact",
+    ),
     Topic(DECISIONS, "family", "decision.made", ("console", "case-system"), ("intake",)),
     Topic(CONTROL, "authority", "control or heartbeat", ("operator",), ("intake",), partitions=1),
     Topic(LOG, "family", "log record", ("intake", "operator"), ("scorer", "archiver", "operator")),
     Topic(ALERTS, "family", "Alert", ("scorer",), ("front-door", "console", "case-system")),
     Topic(ALERTS_SHADOW, "family", "Alert", ("scorer",), ("operator",)),
-    Topic(SCORES, "family", "Score", ("scorer",), ("console", "operator"), retention_ms=4 * WEEK_MS),
-    Topic(UNLINKED, "subject", "event of a person without a family", ("intake",), ("intake", "operator")),
+    Topic(
+        SCORES, "family", "Score", ("scorer",), ("console", "operator"), retention_ms=4 * WEEK_MS
+    ),
+    Topic(
+        UNLINKED,
+        "subject",
+        "event of a person without a family",
+        ("intake",),
+        ("intake", "operator"),
+    ),
     *(
-        Topic(dead_letter_topic(s), "as sent", "the bytes as sent", ("intake",), (f"agency-{s}", "operator"), retention_ms=13 * WEEK_MS)
+        Topic(
+            dead_letter_topic(s),
+            "as sent",
+            "the bytes as sent",
+            ("intake",),
+            (f"agency-{s}", "operator"),
+            retention_ms=13 * WEEK_MS,
+        )
         for s in (*SOURCES, *INTERNAL_INPUTS)
     ),
 )

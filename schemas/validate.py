@@ -48,12 +48,27 @@ class Rejection:
 
 
 CODES = (
-    "not_json", "too_large", "wrong_envelope", "missing_field", "unknown_type", "unknown_version", "unknown_code", "naive_time",
-    "future_time", "too_long", "wrong_topic", "identifier_not_pseudonym", "wrong_value", "missing_original", "unknown_authority",
+    "not_json",
+    "too_large",
+    "wrong_envelope",
+    "missing_field",
+    "unknown_type",
+    "unknown_version",
+    "unknown_code",
+    "naive_time",
+    "future_time",
+    "too_long",
+    "wrong_topic",
+    "identifier_not_pseudonym",
+    "wrong_value",
+    "missing_original",
+    "unknown_authority",
 )
 
 
-def validate_event(topic: str, value: bytes | None, headers: Headers | None, now: datetime) -> Event | Rejection:
+def validate_event(
+    topic: str, value: bytes | None, headers: Headers | None, now: datetime
+) -> Event | Rejection:
     """An agency's message: the event, or why not. Never raises for any bytes.
 
     Args:
@@ -67,8 +82,16 @@ def validate_event(topic: str, value: bytes | None, headers: Headers | None, now
     model = _model(document.get("type"), EVENT_TYPES)
     if isinstance(model, Rejection):
         return model
-    if not str(document["type"]).startswith("record.") and agency_topic(str(document["type"]).split(".")[0]) != topic:
-        return Rejection("wrong_topic", "type", "a type of another source", f"send it to {agency_topic(str(document['type']).split('.')[0])}")
+    if (
+        not str(document["type"]).startswith("record.")
+        and agency_topic(str(document["type"]).split(".")[0]) != topic
+    ):
+        return Rejection(
+            "wrong_topic",
+            "type",
+            "a type of another source",
+            f"send it to {agency_topic(str(document['type']).split('.')[0])}",
+        )
     return _checked(model, document, now)
 
 
@@ -81,7 +104,9 @@ def validate_link(value: bytes | None, headers: Headers | None, now: datetime) -
     return model if isinstance(model, Rejection) else _checked(model, document, now)
 
 
-def validate_decision(value: bytes | None, headers: Headers | None, now: datetime) -> Decision | Rejection:
+def validate_decision(
+    value: bytes | None, headers: Headers | None, now: datetime
+) -> Decision | Rejection:
     """A message of the decisions topic."""
     document = _document(value, headers)
     return document if isinstance(document, Rejection) else _checked(Decision, document, now)
@@ -101,16 +126,22 @@ def _document(value: bytes | None, headers: Headers | None) -> dict[str, Any] | 
     if not value:
         return Rejection("not_json", "", "an empty message", "a CloudEvents 1.0 event as JSON")
     if len(value) > MESSAGE_BYTES_MAX:
-        return Rejection("too_large", "", f"{len(value)} bytes", f"at most {MESSAGE_BYTES_MAX} bytes")
+        return Rejection(
+            "too_large", "", f"{len(value)} bytes", f"at most {MESSAGE_BYTES_MAX} bytes"
+        )
     try:
         document = orjson.loads(value)
     except (orjson.JSONDecodeError, RecursionError):
-        return Rejection("not_json", "", "bytes that are not JSON in UTF-8", "a CloudEvents 1.0 event as JSON")
+        return Rejection(
+            "not_json", "", "bytes that are not JSON in UTF-8", "a CloudEvents 1.0 event as JSON"
+        )
     binary = {name[3:]: text for name, text in headers or () if name.startswith("ce_")}
     if binary:
         document = {**{name: _text(text) for name, text in binary.items()}, "data": document}
     if not isinstance(document, dict):
-        return Rejection("wrong_envelope", "", kind_of(document), "a JSON object with CloudEvents 1.0 attributes")
+        return Rejection(
+            "wrong_envelope", "", kind_of(document), "a JSON object with CloudEvents 1.0 attributes"
+        )
     return document
 
 
@@ -120,15 +151,21 @@ def _text(value: bytes | str | None) -> str:
 
 def _model(name: object, models: Mapping[str, type[Event]]) -> type[Event] | Rejection:
     if name is None:
-        return Rejection("missing_field", "type", "nothing", "the event's type, such as police.notification.v1")
+        return Rejection(
+            "missing_field", "type", "nothing", "the event's type, such as police.notification.v1"
+        )
     if not isinstance(name, str):
-        return Rejection("wrong_value", "type", kind_of(name), "text, such as police.notification.v1")
+        return Rejection(
+            "wrong_value", "type", kind_of(name), "text, such as police.notification.v1"
+        )
     if name in models:
         return models[name]
     base = re.sub(r"\.v\d+$", "", name)
     versions = [known for known in models if known.rsplit(".v", 1)[0] == base]
     if versions:
-        return Rejection("unknown_version", "type", "a version not known here", f"one of {', '.join(versions)}")
+        return Rejection(
+            "unknown_version", "type", "a version not known here", f"one of {', '.join(versions)}"
+        )
     legal = ", ".join(sorted(models))
     return Rejection("unknown_type", "type", kind_of(name), f"one of {legal}")
 
@@ -139,9 +176,19 @@ def _checked(model: type[ModelT], document: dict[str, Any], now: datetime) -> Mo
         return result
     for name in ("time", "recordedtime"):
         if getattr(result, name) > now + AHEAD_MAX:
-            return Rejection("future_time", name, "a time more than a day ahead", "the time it happened, in UTC; check the sender's clock")
+            return Rejection(
+                "future_time",
+                name,
+                "a time more than a day ahead",
+                "the time it happened, in UTC; check the sender's clock",
+            )
     if getattr(result, "correctionof", None) is not None and result.correctionof > now + AHEAD_MAX:  # type: ignore[attr-defined]
-        return Rejection("future_time", "correctionof", "a time more than a day ahead", "the original event's time")
+        return Rejection(
+            "future_time",
+            "correctionof",
+            "a time more than a day ahead",
+            "the original event's time",
+        )
     return result
 
 
@@ -151,7 +198,9 @@ def _parsed(model: type[ModelT], document: dict[str, Any]) -> ModelT | Rejection
     except ValidationError as error:
         return _rejection(model, error.errors(include_url=False, include_context=True)[0])
     except (RecursionError, OverflowError, ValueError):
-        return Rejection("wrong_value", "", "values out of range", "values as the schema describes them")
+        return Rejection(
+            "wrong_value", "", "values out of range", "values as the schema describes them"
+        )
 
 
 _TIMES = {"time", "recordedtime", "correctionof", "occurred", "returned", "effective"}
@@ -164,27 +213,55 @@ def _rejection(model: type[BaseModel], error: Any) -> Rejection:
     last = str(error["loc"][-1]) if error["loc"] else ""
     if kind == "missing":
         if path in _ORIGINAL or last == "occurred":
-            return Rejection("missing_original", path, "nothing", "the original event's time: without it nothing can be taken back")
+            return Rejection(
+                "missing_original",
+                path,
+                "nothing",
+                "the original event's time: without it nothing can be taken back",
+            )
         return Rejection("missing_field", path, "nothing", f"the field {path}")
     if path == "subject":
-        return Rejection("identifier_not_pseudonym", path, kind_of(value), (
-            "person- (or household-) and the first 32 hex digits of HMAC-SHA256 over the identifier, with the key agreed for the authority"))
+        return Rejection(
+            "identifier_not_pseudonym",
+            path,
+            kind_of(value),
+            (
+                "person- (or household-) and the first 32 hex digits of HMAC-SHA256 over the identifier, with the key agreed for the authority"
+            ),
+        )
     if kind == "timezone_aware":
-        return Rejection("naive_time", path, "a date-time without zone", "a date-time with zone, such as 2026-01-31T09:30:00Z")
+        return Rejection(
+            "naive_time",
+            path,
+            "a date-time without zone",
+            "a date-time with zone, such as 2026-01-31T09:30:00Z",
+        )
     if path in ("specversion",):
         return Rejection("wrong_envelope", path, kind_of(value), 'specversion "1.0"')
     if kind in ("string_too_long", "too_long"):
-        return Rejection("too_long", path, kind_of(value), f"at most {error['ctx'].get('max_length')}")
+        return Rejection(
+            "too_long", path, kind_of(value), f"at most {error['ctx'].get('max_length')}"
+        )
     if kind in ("enum", "literal_error"):
         return Rejection("unknown_code", path, kind_of(value), f"one of {error['ctx']['expected']}")
     if last in _TIMES or kind.startswith(("datetime", "date")):
-        return Rejection("wrong_value", path, kind_of(value), "a date-time with zone, such as 2026-01-31T09:30:00Z")
+        return Rejection(
+            "wrong_value",
+            path,
+            kind_of(value),
+            "a date-time with zone, such as 2026-01-31T09:30:00Z",
+        )
     return Rejection("wrong_value", path, kind_of(value), _wanted(error))
 
 
 def _wanted(error: Any) -> str:
     """Pydantic's own words, which name limits but, for these kinds, never the value."""
-    return cast(str, error["msg"]).removeprefix("Input ").removeprefix("Value error, ").removeprefix("String ")
+    return (
+        cast("str", error["msg"])
+        .removeprefix("Input ")
+        .removeprefix("Value error, ")
+        .removeprefix("String ")
+    )
 
 
 def kind_of(value: object) -> str:
@@ -217,7 +294,8 @@ def _kind_of_text(value: str) -> str:
 
 def _nhs(digits: str) -> bool:
     """Modulus-11 check of an NHS number (NHS Data Dictionary)."""
-    check = 11 - sum(int(d) * weight for d, weight in zip(digits[:9], range(10, 1, -1), strict=True)) % 11
+    check = (
+        11
+        - sum(int(d) * weight for d, weight in zip(digits[:9], range(10, 1, -1), strict=True)) % 11
+    )
     return check % 11 == int(digits[9])
-
-

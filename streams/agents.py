@@ -30,9 +30,22 @@ def utc_now() -> datetime:
 class Links:
     """Who belongs to which family: on the log first, then where intake looks it up, then parked events are released."""
 
-    def __init__(self, registry: Registry, sender: Sender, log: LogWriter, intake: Intake, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        sender: Sender,
+        log: LogWriter,
+        intake: Intake,
+        clock: Clock = utc_now,
+    ) -> None:
         """`intake` releases parked events."""
-        self._registry, self._sender, self._log, self._intake, self._clock = registry, sender, log, intake, clock
+        self._registry, self._sender, self._log, self._intake, self._clock = (
+            registry,
+            sender,
+            log,
+            intake,
+            clock,
+        )
 
     def take(self, records: list[Record]) -> None:
         """One batch, everything confirmed before the look-up changes: no event overtakes its membership."""
@@ -41,7 +54,12 @@ class Links:
         for record in records:
             verdict = validate_link(record.value, record.headers, now)
             if isinstance(verdict, Event) and verdict.la not in authorities:
-                verdict = Rejection("unknown_authority", "la", UNKNOWN_AUTHORITY, "the ONS code of an authority that was set up")
+                verdict = Rejection(
+                    "unknown_authority",
+                    "la",
+                    UNKNOWN_AUTHORITY,
+                    "the ONS code of an authority that was set up",
+                )
             if isinstance(verdict, Rejection):
                 dead_letter(self._sender, record, verdict, now, "links")
             else:
@@ -49,7 +67,9 @@ class Links:
                 taken.append(verdict)
         self._sender.confirm()
         for link in taken:
-            family = family_key(link.la, link.data.family) if isinstance(link, PersonLinked) else None
+            family = (
+                family_key(link.la, link.data.family) if isinstance(link, PersonLinked) else None
+            )
             self._registry.put_link(link.subject, version_of(link), family)
         for subject in dict.fromkeys(link.subject for link in taken):
             self._intake.release(subject)
@@ -58,15 +78,34 @@ class Links:
         family, version = family_key(link.la, link.data.family), version_of(link)
         removed = not isinstance(link, PersonLinked)
         held = self._registry.link(link.subject)
-        if held is not None and held[1] not in (None, family) and held[0] <= version and not removed:
+        if (
+            held is not None
+            and held[1] not in (None, family)
+            and held[0] <= version
+            and not removed
+        ):
             # The person moved: the old family learns that its facts about the person no longer count.
-            gone = {"subject": link.subject, "version": version, "role": "adult", "born": None, "confidence": 1.0, "removed": True}
+            gone = {
+                "subject": link.subject,
+                "version": version,
+                "role": "adult",
+                "born": None,
+                "confidence": 1.0,
+                "removed": True,
+            }
             self._log.membership(str(held[1]), gone, place)
-        self._log.membership(family, {
-            "subject": link.subject, "version": version, "removed": removed,
-            "role": getattr(link.data, "role", "adult"), "born": getattr(link.data, "born", None),
-            "confidence": getattr(link.data, "confidence", 1.0),
-        }, place)
+        self._log.membership(
+            family,
+            {
+                "subject": link.subject,
+                "version": version,
+                "removed": removed,
+                "role": getattr(link.data, "role", "adult"),
+                "born": getattr(link.data, "born", None),
+                "confidence": getattr(link.data, "confidence", 1.0),
+            },
+            place,
+        )
 
 
 def version_of(link: Event) -> str:
@@ -77,7 +116,9 @@ def version_of(link: Event) -> str:
 class Decisions:
     """What professionals decided, onto their family's log."""
 
-    def __init__(self, registry: Registry, sender: Sender, log: LogWriter, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, registry: Registry, sender: Sender, log: LogWriter, clock: Clock = utc_now
+    ) -> None:
         """All confirmed before a batch is done."""
         self._registry, self._sender, self._log, self._clock = registry, sender, log, clock
 
@@ -87,18 +128,27 @@ class Decisions:
         for record in records:
             verdict = validate_decision(record.value, record.headers, now)
             if not isinstance(verdict, Rejection) and verdict.family[:9] not in authorities:
-                verdict = Rejection("unknown_authority", "family", UNKNOWN_AUTHORITY, "the family key as the alert names it")
+                verdict = Rejection(
+                    "unknown_authority",
+                    "family",
+                    UNKNOWN_AUTHORITY,
+                    "the family key as the alert names it",
+                )
             if isinstance(verdict, Rejection):
                 dead_letter(self._sender, record, verdict, now, "decisions")
             else:
-                self._log.decision(verdict.family, verdict.model_dump_json().encode(), coordinates(record))
+                self._log.decision(
+                    verdict.family, verdict.model_dump_json().encode(), coordinates(record)
+                )
         self._sender.confirm()
 
 
 class Controls:
     """Controls and operators' heartbeats, onto every partition of the log."""
 
-    def __init__(self, registry: Registry, sender: Sender, log: LogWriter, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, registry: Registry, sender: Sender, log: LogWriter, clock: Clock = utc_now
+    ) -> None:
         """Each is confirmed on every partition before the next."""
         self._registry, self._sender, self._log, self._clock = registry, sender, log, clock
 
@@ -113,16 +163,29 @@ class Controls:
                 dead_letter(self._sender, record, verdict, now, "control")
         self._sender.confirm()
 
-    def _put(self, control: Control | None, heartbeat: Heartbeat | None, now: datetime) -> Rejection | None:
+    def _put(
+        self, control: Control | None, heartbeat: Heartbeat | None, now: datetime
+    ) -> Rejection | None:
         if control is not None:
             self._log.control(control)
             if control.la not in self._registry.authorities():
-                self._log.beat(Heartbeat(la=control.la, time=max(now, control.effective), sources={}))
+                self._log.beat(
+                    Heartbeat(la=control.la, time=max(now, control.effective), sources={})
+                )
                 self._registry.set_authority(control.la, LIVE)
         elif heartbeat is not None:
             live = self._registry.authorities().get(heartbeat.la) != HISTORY
-            if live and abs((heartbeat.time - now).total_seconds()) > JUMP_S_MAX and not heartbeat.jump_signed_by:
-                return Rejection("wrong_value", "heartbeat.time", "more than ten minutes from the clock", "the present time, or jump_signed_by")
+            if (
+                live
+                and abs((heartbeat.time - now).total_seconds()) > JUMP_S_MAX
+                and not heartbeat.jump_signed_by
+            ):
+                return Rejection(
+                    "wrong_value",
+                    "heartbeat.time",
+                    "more than ten minutes from the clock",
+                    "the present time, or jump_signed_by",
+                )
             self._log.beat(heartbeat)
         return None
 
@@ -139,6 +202,9 @@ class Pulse:
         now = self._clock()
         for la, mode in self._registry.authorities().items():
             if mode == LIVE:
-                signs = {source: datetime.fromtimestamp(at, UTC) for source, at in self._registry.signs(la).items()}
+                signs = {
+                    source: datetime.fromtimestamp(at, UTC)
+                    for source, at in self._registry.signs(la).items()
+                }
                 self._log.beat(Heartbeat(la=la, time=now, sources=signs))
                 logger().debug("pulse.beat", la=la)

@@ -59,7 +59,13 @@ def crash(name: str, error: BaseException) -> None:
     os._exit(CRASH_CODE)
 
 
-def build(settings: Settings, loops: list[Loop], takes: dict[str, Take], pulse: Callable[[], None] | None, sweep: Callable[[], Any] | None) -> faust.App:
+def build(
+    settings: Settings,
+    loops: list[Loop],
+    takes: dict[str, Take],
+    pulse: Callable[[], None] | None,
+    sweep: Callable[[], Any] | None,
+) -> faust.App:
     """The app. Without `takes` it hosts the loops alone.
 
     Args:
@@ -68,11 +74,23 @@ def build(settings: Settings, loops: list[Loop], takes: dict[str, Take], pulse: 
         sweep: releases parked events.
     """
     app = faust.App(
-        settings.agents_group, broker=[f"kafka://{host}" for host in settings.kafka.split(",")],
-        value_serializer="raw", key_serializer="raw", web_enabled=False, topic_allow_declare=False, topic_disable_leader=True,
-        broker_session_timeout=10.0, broker_heartbeat_interval=1.0, broker_commit_interval=0.05, broker_max_poll_records=TAKE_MAX,
-        stream_wait_empty=False, table_standby_replicas=0, producer_request_timeout=30.0, worker_redirect_stdouts=False,
-        datadir=str(settings.data_dir / "faust"), loghandlers=[],
+        settings.agents_group,
+        broker=[f"kafka://{host}" for host in settings.kafka.split(",")],
+        value_serializer="raw",
+        key_serializer="raw",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=1.0,
+        broker_commit_interval=0.05,
+        broker_max_poll_records=TAKE_MAX,
+        stream_wait_empty=False,
+        table_standby_replicas=0,
+        producer_request_timeout=30.0,
+        worker_redirect_stdouts=False,
+        datadir=str(settings.data_dir / "faust"),
+        loghandlers=[],
     )
     app.producer_only = not takes
     for loop in loops:
@@ -87,7 +105,9 @@ def build(settings: Settings, loops: list[Loop], takes: dict[str, Take], pulse: 
 
 
 def _agent(app: faust.App, topic: str, take: Take) -> None:
-    channel = app.topic(topic, value_serializer="raw", key_serializer="raw", value_type=bytes, key_type=bytes)
+    channel = app.topic(
+        topic, value_serializer="raw", key_serializer="raw", value_type=bytes, key_type=bytes
+    )
 
     async def handle(stream: Any) -> AsyncIterator[None]:
         async for events in stream.take_events(TAKE_MAX, within=0.05):
@@ -129,9 +149,15 @@ def _if_owner(app: faust.App, work: Callable[[], None]) -> Callable[[], Awaitabl
 
 
 def _record(message: Any) -> Record:
-    headers = message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
+    headers = (
+        message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
+    )
     return Record(
-        message.topic, message.partition, message.offset, int((message.timestamp or 0) * 1000), message.key, message.value,
+        message.topic,
+        message.partition,
+        message.offset,
+        int((message.timestamp or 0) * 1000),
+        message.key,
+        message.value,
         [(name, value or b"") for name, value in headers],
     )
-

@@ -17,19 +17,39 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EHPS_", frozen=True, extra="ignore")
 
-    kafka: str = Field(default="127.0.0.1:9092", description="Bootstrap servers, host:port, comma separated.")
+    kafka: str = Field(
+        default="127.0.0.1:9092", description="Bootstrap servers, host:port, comma separated."
+    )
     redis: str = Field(default="redis://127.0.0.1:6379/0", description="Redis or Valkey, as a URL.")
-    embedded: bool = Field(default=False, description="The broker is the embedded one, which keeps 5 MiB a partition.")
-    data_dir: Path = Field(default=Path(".ehps"), description="Folder of stack.json, segments and logs.")
-    segments: Path | None = Field(default=None, description="Folder of the embedded stack's segments.")
-    log_partitions: int = Field(default=64, ge=1, le=4096, description="Partitions of the log, for `topics apply`.")
-    group_prefix: str = Field(default="ehps", pattern=r"^[a-z0-9-]{1,40}$", description="Prefix of consumer groups.")
-    heartbeat_s: float = Field(default=60.0, gt=0, le=300, description="Seconds between live heartbeats.")
-    sweep_s: float = Field(default=60.0, gt=0, le=3600, description="Seconds between sweeps of parked events.")
+    embedded: bool = Field(
+        default=False, description="The broker is the embedded one, which keeps 5 MiB a partition."
+    )
+    data_dir: Path = Field(
+        default=Path(".ehps"), description="Folder of stack.json, segments and logs."
+    )
+    segments: Path | None = Field(
+        default=None, description="Folder of the embedded stack's segments."
+    )
+    log_partitions: int = Field(
+        default=64, ge=1, le=4096, description="Partitions of the log, for `topics apply`."
+    )
+    group_prefix: str = Field(
+        default="ehps", pattern=r"^[a-z0-9-]{1,40}$", description="Prefix of consumer groups."
+    )
+    heartbeat_s: float = Field(
+        default=60.0, gt=0, le=300, description="Seconds between live heartbeats."
+    )
+    sweep_s: float = Field(
+        default=60.0, gt=0, le=3600, description="Seconds between sweeps of parked events."
+    )
     batch_records: int = Field(default=2000, ge=1, le=10_000, description="Records read at once.")
     poll_s: float = Field(default=0.5, gt=0, le=10, description="Longest wait for the next record.")
-    log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$", description="Least level logged.")
-    pseudonym_key: SecretStr | None = Field(default=None, description="Key of pseudonyms made by importers.")
+    log_level: str = Field(
+        default="info", pattern=r"^(debug|info|warning|error)$", description="Least level logged."
+    )
+    pseudonym_key: SecretStr | None = Field(
+        default=None, description="Key of pseudonyms made by importers."
+    )
 
     @property
     def intake_group(self) -> str:
@@ -53,7 +73,9 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """The same settings as environment variables, for child processes."""
-        plain = {name: value for name, value in self if value is not None and name != "pseudonym_key"}
+        plain = {
+            name: value for name, value in self if value is not None and name != "pseudonym_key"
+        }
         return {f"EHPS_{name.upper()}": str(value) for name, value in plain.items()}
 
 
@@ -69,7 +91,9 @@ def load_settings(**overrides: Any) -> Settings:
     if not path.exists():
         return settings
     stack = json.loads(path.read_text())
-    found = {name: stack[name] for name in ("kafka", "redis", "embedded", "segments") if name in stack}
+    found = {
+        name: stack[name] for name in ("kafka", "redis", "embedded", "segments") if name in stack
+    }
     return Settings(**{**found, **_from_environment(), **given})
 
 

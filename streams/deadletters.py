@@ -16,7 +16,9 @@ SOURCES = (*AGENCY_SOURCES, *INTERNAL_INPUTS)
 """Kinds of sender that have a dead-letter topic."""
 
 
-def letters(bootstrap: str, segments: Path | None, sources: tuple[str, ...] = SOURCES) -> Iterator[Record]:
+def letters(
+    bootstrap: str, segments: Path | None, sources: tuple[str, ...] = SOURCES
+) -> Iterator[Record]:
     """Every dead letter of these kinds of sender, oldest first within a partition."""
     for source in sources:
         topic = dead_letter_topic(source)
@@ -76,4 +78,8 @@ def grouped(records: Iterator[Record]) -> list[dict[str, Any]]:
 def _moment(record: Record) -> str:
     if record.timestamp_ms < 0:
         return ""
-    return datetime.fromtimestamp(record.timestamp_ms / 1000).astimezone().isoformat(timespec="seconds")
+    return (
+        datetime.fromtimestamp(record.timestamp_ms / 1000)
+        .astimezone()
+        .isoformat(timespec="seconds")
+    )

@@ -174,7 +174,9 @@ def _summary(
     replayed: Any,
     latency: dict[str, float | None],
 ) -> dict[str, Any]:
-    alerts = {kind: replayed.alerts.get(kind, 0) for kind in ("step_up", "step_down", "combination")}
+    alerts = {
+        kind: replayed.alerts.get(kind, 0) for kind in ("step_up", "step_down", "combination")
+    }
     outcomes = account["outcomes"]
     return {
         "ok": bool(account["ok"] and not replayed.difference_count and not account["waiting"]),

@@ -44,7 +44,11 @@ def examine(settings: Settings, client: redis.Redis) -> dict[str, Any]:
     }
     missing = [topic.name for topic in TOPICS if topic.name not in ends]
     if missing:
-        _add(problems, f"{len(missing)} topics are missing, such as {missing[0]}", "ehps topics apply")
+        _add(
+            problems,
+            f"{len(missing)} topics are missing, such as {missing[0]}",
+            "ehps topics apply",
+        )
     if dead:
         total = sum(dead.values())
         report["notes"] = [f"{total} messages were refused; see `ehps dlq list`"]
@@ -101,7 +105,9 @@ def _lag(
         behind = sum(row["lag"] for row in rows if row["group"] == group)
         if behind > LAG_RECORDS_MAX:
             role = group.rsplit("-", 1)[-1].replace("agents", "intake")
-            _add(problems, f"{group} is {behind} records behind", f"start more `ehps worker {role}`")
+            _add(
+                problems, f"{group} is {behind} records behind", f"start more `ehps worker {role}`"
+            )
     return rows
 
 
@@ -133,7 +139,9 @@ def _authorities(
     if not modes:
         _add(problems, "no authority is set up: its events are refused", "ehps up --la CODE")
     states = [Partition.decode(store.partition_state(p)) for p in range(log_partitions)]
-    return {la: _authority(la, mode, registry, states, problems) for la, mode in sorted(modes.items())}
+    return {
+        la: _authority(la, mode, registry, states, problems) for la, mode in sorted(modes.items())
+    }
 
 
 def _authority(
@@ -142,7 +150,11 @@ def _authority(
     held = [state.authorities[la] for state in states if la in state.authorities]
     controls = {str((authority.control or {}).get("id")) for authority in held}
     if len(controls) > 1:
-        _add(problems, f"{la}: partitions have different controls in force", "wait a minute, look again")
+        _add(
+            problems,
+            f"{la}: partitions have different controls in force",
+            "wait a minute, look again",
+        )
     if not held or controls == {"None"}:
         _add(problems, f"{la}: no control is in force", "start a scorer: `ehps worker scorer`")
     times = [authority.time for authority in held]

@@ -75,7 +75,9 @@ def _moment(text: str) -> str:
     return f"{moment:%a} {moment.day} {moment:%b %Y, %H:%M} UTC"
 
 
-def recent(bootstrap: str, segments: Path | None, topics: Sequence[str], last: int) -> list[dict[str, Any]]:
+def recent(
+    bootstrap: str, segments: Path | None, topics: Sequence[str], last: int
+) -> list[dict[str, Any]]:
     """The newest `last` alerts of these topics, oldest first."""
     documents = (
         orjson.loads(record.value or b"{}")

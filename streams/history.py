@@ -98,7 +98,9 @@ class Groups:
         delay, deadline, best = _POLL_S[0], time.monotonic() + deadline_s, -1
         while True:
             done = self.committed(group, ends)
-            behind = {at: end - done.get(at, 0) for at, end in ends.items() if done.get(at, 0) < end}
+            behind = {
+                at: end - done.get(at, 0) for at, end in ends.items() if done.get(at, 0) < end
+            }
             if not behind:
                 return
             if (now := sum(done.values())) > best:
@@ -191,7 +193,9 @@ class Backfill:
         return Day(end_s, count, total)
 
 
-def backfill(settings: Settings, registry: Registry, la: str, items: Iterable[Item]) -> Iterator[Day]:
+def backfill(
+    settings: Settings, registry: Registry, la: str, items: Iterable[Item]
+) -> Iterator[Day]:
     """Tell the past of an authority that is not live, over the workers that run.
 
     Raises:

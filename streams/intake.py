@@ -32,16 +32,28 @@ class Intake:
     """Validates, finds the family, and puts each message where it belongs."""
 
     def __init__(
-        self, settings: Settings, registry: Registry, sender: Sender, log: LogWriter,
+        self,
+        settings: Settings,
+        registry: Registry,
+        sender: Sender,
+        log: LogWriter,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Nothing starts before `run`."""
-        self._settings, self._registry, self._sender, self._log, self._clock = settings, registry, sender, log, clock
+        self._settings, self._registry, self._sender, self._log, self._clock = (
+            settings,
+            registry,
+            sender,
+            log,
+            clock,
+        )
         self._consumer: Consumer | None = None
 
     def run(self, stop: Flag) -> None:
         """Take messages until told to stop. Offsets are committed once everything of a batch is confirmed."""
-        client = self._consumer = consumer(self._settings.kafka, self._settings.intake_group, wait_ms=self._settings.fetch_wait_ms)
+        client = self._consumer = consumer(
+            self._settings.kafka, self._settings.intake_group, wait_ms=self._settings.fetch_wait_ms
+        )
         client.subscribe(list(AGENCY_TOPICS))
         failing_since: float | None = None
         delay = BACK_OFF_S[0]
@@ -73,7 +85,12 @@ class Intake:
         for record in records:
             verdict = validate_event(record.topic, record.value, record.headers, now)
             if isinstance(verdict, Event) and verdict.la not in authorities:
-                verdict = Rejection("unknown_authority", "la", UNKNOWN_AUTHORITY, "the ONS code of an authority that receives EHPS alerts")
+                verdict = Rejection(
+                    "unknown_authority",
+                    "la",
+                    UNKNOWN_AUTHORITY,
+                    "the ONS code of an authority that receives EHPS alerts",
+                )
             if isinstance(verdict, Rejection):
                 dead_letter(self._sender, record, verdict, now)
                 counts["dead_lettered"] += 1
@@ -84,7 +101,12 @@ class Intake:
         self._sender.confirm()
         self._park(unknown)
         self._sign(events, now)
-        logger().info("intake.batch", records=len(records), **counts, ms=round((time.perf_counter() - began) * 1000, 1))
+        logger().info(
+            "intake.batch",
+            records=len(records),
+            **counts,
+            ms=round((time.perf_counter() - began) * 1000, 1),
+        )
         return counts
 
     def _put(self, events: list[tuple[Record, Event]]) -> list[tuple[Record, Event]]:
@@ -103,7 +125,9 @@ class Intake:
     def _park(self, unknown: list[tuple[Record, Event]]) -> None:
         """Keep events of unknown people at hand. A link may have come since the look-up: then release at once."""
         for record, event in unknown:
-            self._registry.park(event.subject, coordinates(record), parked_bytes(record.topic, _json(record, event)))
+            self._registry.park(
+                event.subject, coordinates(record), parked_bytes(record.topic, _json(record, event))
+            )
         for subject in dict.fromkeys(event.subject for _, event in unknown):
             self.release(subject)
 
@@ -158,15 +182,27 @@ def unparked(raw: bytes) -> tuple[str, bytes]:
     return topic, base64.b64decode(value)
 
 
-def dead_letter(sender: Sender, record: Record, why: Rejection, now: datetime, stage: str = "intake") -> None:
+def dead_letter(
+    sender: Sender, record: Record, why: Rejection, now: datetime, stage: str = "intake"
+) -> None:
     """Keep a rejected message, bytes untouched, with a reason that its sender can act on."""
     headers = {
-        "__streams.errors.topic": record.topic, "__streams.errors.partition": str(record.partition),
-        "__streams.errors.offset": str(record.offset), "__streams.errors.exception": why.code,
-        "__streams.errors.message": why.hint, "ehps.errors.field": why.field, "ehps.errors.observed": why.observed,
-        "ehps.errors.stage": stage, "ehps.errors.failed-at": now.isoformat(),
+        "__streams.errors.topic": record.topic,
+        "__streams.errors.partition": str(record.partition),
+        "__streams.errors.offset": str(record.offset),
+        "__streams.errors.exception": why.code,
+        "__streams.errors.message": why.hint,
+        "ehps.errors.field": why.field,
+        "ehps.errors.observed": why.observed,
+        "ehps.errors.stage": stage,
+        "ehps.errors.failed-at": now.isoformat(),
     }
-    sender.send(dead_letter_topic(source_of(record.topic)), record.value, record.key, [(n, v.encode()) for n, v in headers.items()])
+    sender.send(
+        dead_letter_topic(source_of(record.topic)),
+        record.value,
+        record.key,
+        [(n, v.encode()) for n, v in headers.items()],
+    )
 
 
 def _next_offsets(messages: list[Message]) -> list[TopicPartition]:

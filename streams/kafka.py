@@ -20,25 +20,46 @@ DELIVERY_S = 30.0
 
 def producer(bootstrap: str) -> Producer:
     """A producer that loses nothing: idempotent, all replicas, and the partitioner that every other client uses."""
-    return Producer({
-        "bootstrap.servers": bootstrap, "enable.idempotence": True, "acks": "all", "compression.type": "lz4",
-        "partitioner": "murmur2_random", "linger.ms": 2, "batch.size": 262_144, "queue.buffering.max.messages": 1_000_000,
-        "message.timeout.ms": int(DELIVERY_S * 1000), "log_level": 3,
-    })
+    return Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": "lz4",
+            "partitioner": "murmur2_random",
+            "linger.ms": 2,
+            "batch.size": 262_144,
+            "queue.buffering.max.messages": 1_000_000,
+            "message.timeout.ms": int(DELIVERY_S * 1000),
+            "log_level": 3,
+        }
+    )
 
 
-def consumer(bootstrap: str, group: str, *, reset: str = "earliest", eof: bool = False, wait_ms: int = 100) -> Consumer:
+def consumer(
+    bootstrap: str, group: str, *, reset: str = "earliest", eof: bool = False, wait_ms: int = 100
+) -> Consumer:
     """A consumer that commits only when told to.
 
     Args:
         wait_ms: longest that the broker holds back an empty answer. A real one answers as soon as there is a record; the
             embedded one always waits it out.
     """
-    return Consumer({
-        "bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "auto.offset.reset": reset,
-        "fetch.wait.max.ms": wait_ms, "fetch.queue.backoff.ms": 5, "session.timeout.ms": 10_000, "heartbeat.interval.ms": 1_000,
-        "max.poll.interval.ms": 120_000, "log_level": 3, "enable.partition.eof": eof,
-    })
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": reset,
+            "fetch.wait.max.ms": wait_ms,
+            "fetch.queue.backoff.ms": 5,
+            "session.timeout.ms": 10_000,
+            "heartbeat.interval.ms": 1_000,
+            "max.poll.interval.ms": 120_000,
+            "log_level": 3,
+            "enable.partition.eof": eof,
+        }
+    )
 
 
 class _Batch:
@@ -65,15 +86,26 @@ class Sender:
         self._client, self._throttle, self._batch = client, throttle, _Batch()
 
     def send(
-        self, topic: str, value: bytes | None, key: str | bytes | None,
-        headers: Sequence[tuple[str, bytes]] = (), partition: int | None = None,
+        self,
+        topic: str,
+        value: bytes | None,
+        key: str | bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        partition: int | None = None,
     ) -> None:
         """Queue one record."""
         self._throttle.room(topic, len(value or b"") + 200)
         place: dict[str, Any] = {} if partition is None else {"partition": partition}
         while True:
             try:
-                self._client.produce(topic, value, key, headers=list(headers), on_delivery=self._batch.delivered, **place)
+                self._client.produce(
+                    topic,
+                    value,
+                    key,
+                    headers=list(headers),
+                    on_delivery=self._batch.delivered,
+                    **place,
+                )
                 break
             except BufferError:
                 self._client.poll(0.01)
@@ -91,7 +123,10 @@ class Sender:
         while batch.confirmed < batch.sent and time.monotonic() < deadline:
             self._client.flush(0.5)
         if batch.failed or batch.confirmed < batch.sent:
-            raise DeliveryFailed(batch.failed or f"{batch.sent - batch.confirmed} records were not confirmed in {DELIVERY_S:g} s")
+            raise DeliveryFailed(
+                batch.failed
+                or f"{batch.sent - batch.confirmed} records were not confirmed in {DELIVERY_S:g} s"
+            )
 
 
 def drain(client: Consumer, count: int, wait_s: float) -> list[Message]:
@@ -117,8 +152,13 @@ def good(messages: Iterable[Message]) -> list[Message]:
 
 
 _PASSING = {
-    KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT,
-    KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError._PARTITION_EOF,
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
 }
 
 
@@ -149,9 +189,13 @@ def partitions_of(bootstrap: str, topic: str) -> int:
         BrokerUnavailable: nobody answers.
     """
     try:
-        metadata = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2}).list_topics(topic, timeout=REQUEST_S)
+        metadata = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2}).list_topics(
+            topic, timeout=REQUEST_S
+        )
     except KafkaException as error:
-        raise BrokerUnavailable(f"Kafka does not answer at {bootstrap}: start it (`ehps up` or `make stack`), or set EHPS_KAFKA") from error
+        raise BrokerUnavailable(
+            f"Kafka does not answer at {bootstrap}: start it (`ehps up` or `make stack`), or set EHPS_KAFKA"
+        ) from error
     found = metadata.topics.get(topic)
     return 0 if found is None or found.error is not None else len(found.partitions)
 
@@ -161,7 +205,10 @@ def watermarks(bootstrap: str, topic: str) -> dict[int, tuple[int, int]]:
     reader = consumer(bootstrap, "ehps-watermarks")
     try:
         count = partitions_of(bootstrap, topic)
-        return {p: reader.get_watermark_offsets(TopicPartition(topic, p), timeout=REQUEST_S) for p in range(count)}
+        return {
+            p: reader.get_watermark_offsets(TopicPartition(topic, p), timeout=REQUEST_S)
+            for p in range(count)
+        }
     finally:
         reader.close()
 
@@ -170,13 +217,20 @@ def committed(bootstrap: str, group: str, topic: str, partitions: int) -> dict[i
     """Committed offsets of a group; -1001 where it never committed."""
     reader = consumer(bootstrap, group)
     try:
-        places = reader.committed([TopicPartition(topic, p) for p in range(partitions)], timeout=REQUEST_S)
+        places = reader.committed(
+            [TopicPartition(topic, p) for p in range(partitions)], timeout=REQUEST_S
+        )
         return {place.partition: place.offset for place in places}
     finally:
         reader.close()
 
 
-def read_topic(bootstrap: str, topic: str, segments: Path | None = None, partitions: Sequence[int] | None = None) -> Iterator[Record]:
+def read_topic(
+    bootstrap: str,
+    topic: str,
+    segments: Path | None = None,
+    partitions: Sequence[int] | None = None,
+) -> Iterator[Record]:
     """Every record of a topic up to its present end, partition by partition: segments first, then the topic.
 
     Raises:
@@ -194,7 +248,9 @@ def read_topic(bootstrap: str, topic: str, segments: Path | None = None, partiti
         yield from read_range(bootstrap, topic, partition, max(low, position), high)
 
 
-def read_range(bootstrap: str, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+def read_range(
+    bootstrap: str, topic: str, partition: int, start: int, end: int
+) -> Iterator[Record]:
     """Records of one partition with start <= offset < end."""
     if start >= end:
         return
@@ -216,7 +272,9 @@ def read_range(bootstrap: str, topic: str, partition: int, start: int, end: int)
                 yield record
                 if record.offset + 1 >= end:
                     return
-        raise BrokerUnavailable(f"{topic} partition {partition} could not be read to its end at {bootstrap}")
+        raise BrokerUnavailable(
+            f"{topic} partition {partition} could not be read to its end at {bootstrap}"
+        )
     finally:
         reader.close()
 
@@ -232,6 +290,11 @@ def record_of(message: Message) -> Record:
     key = message.key()
     headers = headers_of(message)
     return Record(
-        message.topic() or "", message.partition() or 0, message.offset() or 0, message.timestamp()[1],
-        key.encode() if isinstance(key, str) else key, message.value(), headers,
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1],
+        key.encode() if isinstance(key, str) else key,
+        message.value(),
+        headers,
     )

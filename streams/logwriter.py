@@ -30,7 +30,12 @@ class LogWriter:
 
     def membership(self, family: str, document: Mapping[str, object], coordinates: str) -> None:
         """Somebody joins or leaves `family`."""
-        self._put(family, pack_other(RecordKind.MEMBERSHIP, family[:9]), orjson.dumps(document), coordinates)
+        self._put(
+            family,
+            pack_other(RecordKind.MEMBERSHIP, family[:9]),
+            orjson.dumps(document),
+            coordinates,
+        )
 
     def decision(self, family: str, value: bytes, coordinates: str) -> None:
         """A professional decided."""
@@ -38,11 +43,15 @@ class LogWriter:
 
     def control(self, control: Control) -> None:
         """A control, to every partition, confirmed. A retry writes it again: its id tells."""
-        self._everywhere(pack_other(RecordKind.CONTROL, control.la), control.model_dump_json().encode())
+        self._everywhere(
+            pack_other(RecordKind.CONTROL, control.la), control.model_dump_json().encode()
+        )
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """A heartbeat, to every partition, confirmed."""
-        self._everywhere(pack_other(RecordKind.HEARTBEAT, heartbeat.la), heartbeat.model_dump_json().encode())
+        self._everywhere(
+            pack_other(RecordKind.HEARTBEAT, heartbeat.la), heartbeat.model_dump_json().encode()
+        )
 
     def confirm(self) -> None:
         """Wait until everything written is with the broker."""

@@ -32,7 +32,9 @@ def recover(settings: Settings, registry: Registry, intake: Intake, now: datetim
     for record in read_topic(settings.kafka, LINKS, settings.segments):
         link = validate_link(record.value, record.headers, now)
         if isinstance(link, Event):
-            family = family_key(link.la, link.data.family) if isinstance(link, PersonLinked) else None
+            family = (
+                family_key(link.la, link.data.family) if isinstance(link, PersonLinked) else None
+            )
             registry.put_link(link.subject, version_of(link), family)
             links += 1
     subjects = set()
@@ -55,5 +57,7 @@ def _authorities(settings: Settings) -> dict[str, datetime]:
             la = LogRecord(record.offset, "", compact, b"").la
             latest.setdefault(la, datetime.fromtimestamp(0, UTC))
             if compact[0] == RecordKind.HEARTBEAT:
-                latest[la] = max(latest[la], Heartbeat.model_validate_json(record.value or b"").time)
+                latest[la] = max(
+                    latest[la], Heartbeat.model_validate_json(record.value or b"").time
+                )
     return latest

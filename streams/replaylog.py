@@ -150,9 +150,7 @@ def live_alerts(records: Iterable[Record]) -> tuple[dict[int, dict[Said, bytes]]
     return found, changed
 
 
-def _compare_alerts(
-    result: Replayed, said: Mapping[Said, bytes], live: Live
-) -> None:
+def _compare_alerts(result: Replayed, said: Mapping[Said, bytes], live: Live) -> None:
     sent = {at: value for at, value in live.alerts.items() if at[1][1] < live.offset}
     for at in sorted(said.keys() | sent.keys()):
         where = f"{at[0]} {'/'.join(map(str, at[1]))}: alert {at[2]} ({at[3]})"
@@ -166,12 +164,16 @@ def _compare_alerts(
 
 def _compare_states(result: Replayed, store: MemoryStore, live: Live, partition: int) -> None:
     if store.offset != live.offset:
-        result.differ(f"partition {partition}: replay ends at {store.offset}, live at {live.offset}")
+        result.differ(
+            f"partition {partition}: replay ends at {store.offset}, live at {live.offset}"
+        )
     if store.partition != live.partition:
         result.differ(f"partition {partition}: the partition state differs")
     for family in sorted(store.families.keys() | live.families.keys()):
         if store.families.get(family) != live.families.get(family):
-            held = "differs" if family in store.families and family in live.families else "is missing"
+            held = (
+                "differs" if family in store.families and family in live.families else "is missing"
+            )
             result.differ(f"partition {partition}: the state of family {family} {held}")
 
 

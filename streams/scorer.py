@@ -42,11 +42,15 @@ FAMILIES_MAX = 1000
 class Scorer:
     """Owns some partitions of the log and keeps their families' states."""
 
-    def __init__(self, settings: Settings, store: RedisStore, library: Library, sender: Sender, topic_id: str) -> None:
+    def __init__(
+        self, settings: Settings, store: RedisStore, library: Library, sender: Sender, topic_id: str
+    ) -> None:
         """Nothing starts before `run`."""
         self._settings, self._store, self._library, self._sender = settings, store, library, sender
         self._topic_id = topic_id
-        self._consumer: Consumer = consumer(settings.kafka, settings.scorer_group, reset="error", wait_ms=settings.fetch_wait_ms)
+        self._consumer: Consumer = consumer(
+            settings.kafka, settings.scorer_group, reset="error", wait_ms=settings.fetch_wait_ms
+        )
         self._mismatch: Exception | None = None
         self._told: dict[int, int] = {}
 
@@ -82,7 +86,9 @@ class Scorer:
             by_partition.setdefault(message.partition() or 0, []).append(message)
         for partition, batch in by_partition.items():
             for first in range(0, len(batch), FAMILIES_MAX):
-                if not self._step(partition, [_record(m) for m in batch[first : first + FAMILIES_MAX]]):
+                if not self._step(
+                    partition, [_record(m) for m in batch[first : first + FAMILIES_MAX]]
+                ):
                     break
 
     def _step(self, partition: int, records: list[LogRecord]) -> bool:
@@ -93,7 +99,9 @@ class Scorer:
             self._seek(partition, snapshot.offset, records[0].offset)
             return False
         step = advance(snapshot, records, self._library, partition)
-        told = self._told.get(partition, 0)  # a rebuild says nothing that Kafka's commit proves was said
+        told = self._told.get(
+            partition, 0
+        )  # a rebuild says nothing that Kafka's commit proves was said
         for alert in step.alerts:
             if alert.offset >= told:
                 self._sender.send(ALERTS_SHADOW if alert.shadow else ALERTS, alert.value, alert.key)
@@ -102,19 +110,31 @@ class Scorer:
                 self._sender.send(SCORES, score.value, score.key)
         self._sender.confirm()
         self._store.commit(partition, snapshot.offset, step, self._guard(records[-1]))
-        self._consumer.commit(offsets=[TopicPartition(LOG, partition, step.offset)], asynchronous=False)
+        self._consumer.commit(
+            offsets=[TopicPartition(LOG, partition, step.offset)], asynchronous=False
+        )
         logger().info(
-            "scorer.batch", partition=partition, offset=step.offset, records=step.records, families=len(step.states),
-            alerts=len(step.alerts), scores=len(step.scores), ms=round((time.perf_counter() - began) * 1000, 1),
+            "scorer.batch",
+            partition=partition,
+            offset=step.offset,
+            records=step.records,
+            families=len(step.states),
+            alerts=len(step.alerts),
+            scores=len(step.scores),
+            ms=round((time.perf_counter() - began) * 1000, 1),
         )
         return True
 
     def _seek(self, partition: int, held: int, first: int) -> None:
         """Read on from Redis's offset. A gap in between is a loss: the log never skips an offset."""
         if held < first:
-            low, _ = self._consumer.get_watermark_offsets(TopicPartition(LOG, partition), timeout=10)
+            low, _ = self._consumer.get_watermark_offsets(
+                TopicPartition(LOG, partition), timeout=10
+            )
             if low > held:
-                raise LogMismatch(f"partition {partition} of the log starts at {low}, but the states stand at {held}: records are gone")
+                raise LogMismatch(
+                    f"partition {partition} of the log starts at {low}, but the states stand at {held}: records are gone"
+                )
         self._consumer.seek(TopicPartition(LOG, partition, held))
 
     def _rewind(self, stop: Flag) -> None:
@@ -122,7 +142,9 @@ class Scorer:
         while not stop.is_set():
             try:
                 for place in self._consumer.assignment():
-                    self._consumer.seek(TopicPartition(LOG, place.partition, self._store.offset(place.partition)))
+                    self._consumer.seek(
+                        TopicPartition(LOG, place.partition, self._store.offset(place.partition))
+                    )
                 return
             except (redis.ConnectionError, redis.TimeoutError, KafkaException):
                 stop.wait(BACK_OFF_S[1])
@@ -144,17 +166,31 @@ class Scorer:
     def _check_guard(self, place: TopicPartition, low: int, high: int) -> None:
         guard = self._store.guard(place.partition)
         if guard is not None and guard["topic_id"] != self._topic_id:
-            raise LogMismatch("the log is another topic than the states were made from: rebuild, or point to the right broker")
+            raise LogMismatch(
+                "the log is another topic than the states were made from: rebuild, or point to the right broker"
+            )
         if not low <= place.offset <= high:
-            raise LogMismatch(f"partition {place.partition} of the log holds {low}-{high}, the states stand at {place.offset}")
+            raise LogMismatch(
+                f"partition {place.partition} of the log holds {low}-{high}, the states stand at {place.offset}"
+            )
         if guard is not None and low < place.offset:
-            last = next(iter(read_range(self._settings.kafka, LOG, place.partition, place.offset - 1, place.offset)))
+            last = next(
+                iter(
+                    read_range(
+                        self._settings.kafka, LOG, place.partition, place.offset - 1, place.offset
+                    )
+                )
+            )
             compact = next((value for name, value in last.headers if name == EHPS), b"")
             if _digest(compact, last.value or b"") != guard["digest"]:
-                raise LogMismatch(f"record {place.offset - 1} of partition {place.partition} is not the one that was applied")
+                raise LogMismatch(
+                    f"record {place.offset - 1} of partition {place.partition} is not the one that was applied"
+                )
 
     def _guard(self, last: LogRecord) -> bytes:
-        return orjson.dumps({"topic_id": self._topic_id, "digest": _digest(last.compact, last.value)})
+        return orjson.dumps(
+            {"topic_id": self._topic_id, "digest": _digest(last.compact, last.value)}
+        )
 
 
 def _digest(compact: bytes, value: bytes) -> str:
@@ -165,5 +201,12 @@ def _record(message: Message) -> LogRecord:
     key = message.key() or b""
     compact = next((value for name, value in headers_of(message) if name == EHPS), b"")
     if len(compact) < HEAD_BYTES:
-        raise LogMismatch(f"record {message.offset()} of the log was not written by EHPS: it has no `{EHPS}` header")
-    return LogRecord(message.offset() or 0, key.decode() if isinstance(key, bytes) else key, compact, message.value() or b"")
+        raise LogMismatch(
+            f"record {message.offset()} of the log was not written by EHPS: it has no `{EHPS}` header"
+        )
+    return LogRecord(
+        message.offset() or 0,
+        key.decode() if isinstance(key, bytes) else key,
+        compact,
+        message.value() or b"",
+    )

@@ -35,9 +35,13 @@ def connect(url: str) -> redis.Redis:
     except redis.ResponseError:
         policy = "noeviction"  # a managed server that hides its settings; `doctor` says so
     except redis.RedisError as error:
-        raise RedisUnavailable(f"Redis does not answer at {url}: start it (`ehps up` or `make stack`), or set EHPS_REDIS") from error
+        raise RedisUnavailable(
+            f"Redis does not answer at {url}: start it (`ehps up` or `make stack`), or set EHPS_REDIS"
+        ) from error
     if policy != "noeviction":
-        raise ConfigError(f"Redis at {url} has maxmemory-policy {policy}: set it to noeviction, or states would vanish")
+        raise ConfigError(
+            f"Redis at {url} has maxmemory-policy {policy}: set it to noeviction, or states would vanish"
+        )
     return client
 
 
@@ -63,10 +67,15 @@ class RedisStore:
         for la, until, limit in needs.due:
             arguments += [la, until, limit]
         offset, state, names, states, due = cast(
-            "list[Any]", self._read(keys=[f"{at}:offset", f"{at}:state", f"{at}:timers", f"{at}:f:"], args=arguments)
+            "list[Any]",
+            self._read(
+                keys=[f"{at}:offset", f"{at}:state", f"{at}:timers", f"{at}:f:"], args=arguments
+            ),
         )
         families = {name.decode(): value for name, value in zip(names, states, strict=True)}
-        timers = [(due[n].decode(), int(due[n + 1]), due[n + 2].decode()) for n in range(0, len(due), 3)]
+        timers = [
+            (due[n].decode(), int(due[n + 1]), due[n + 2].decode()) for n in range(0, len(due), 3)
+        ]
         return Snapshot(int(offset), state, families, timers)
 
     def commit(self, partition: int, expected: int, step: Step, guard: bytes) -> None:
@@ -76,13 +85,28 @@ class RedisStore:
             Conflict: it is not; nothing was written.
         """
         at = tag(partition)
-        keys = [f"{at}:offset", f"{at}:state", f"{at}:guard", f"{at}:timers", *(f"{at}:f:{name}" for name in step.states)]
-        arguments: list[Any] = [expected, step.offset, step.partition, guard, len(step.states), *step.states.values()]
+        keys = [
+            f"{at}:offset",
+            f"{at}:state",
+            f"{at}:guard",
+            f"{at}:timers",
+            *(f"{at}:f:{name}" for name in step.states),
+        ]
+        arguments: list[Any] = [
+            expected,
+            step.offset,
+            step.partition,
+            guard,
+            len(step.states),
+            *step.states.values(),
+        ]
         for (la, family), due in step.timers.items():
             arguments += [la, family, "" if due is None else due]
         held = cast("int", self._commit(keys=keys, args=arguments))
         if held >= 0:
-            raise Conflict(f"partition {partition}: expected offset {expected}, Redis stands at {held}")
+            raise Conflict(
+                f"partition {partition}: expected offset {expected}, Redis stands at {held}"
+            )
 
     def offset(self, partition: int) -> int:
         """The next record to apply."""
@@ -115,7 +139,10 @@ class RedisStore:
 
     def _values(self, keys: list[bytes], prefix: str) -> dict[str, bytes]:
         values = cast("list[bytes]", self.client.mget(keys)) if keys else []
-        return {key.decode().removeprefix(prefix): value for key, value in zip(keys, values, strict=True)}
+        return {
+            key.decode().removeprefix(prefix): value
+            for key, value in zip(keys, values, strict=True)
+        }
 
 
 class Registry:
@@ -130,7 +157,9 @@ class Registry:
         """Family keys of people, None where no link is known."""
         if not subjects:
             return []
-        raw = cast("list[bytes | None]", self.client.mget([f"ehps:link:{subject}" for subject in subjects]))
+        raw = cast(
+            "list[bytes | None]", self.client.mget([f"ehps:link:{subject}" for subject in subjects])
+        )
         return [_family(value) for value in raw]
 
     def link(self, subject: str) -> tuple[str, str | None] | None:
@@ -163,7 +192,10 @@ class Registry:
 
     def parked_subjects(self) -> list[str]:
         """People with parked events."""
-        return sorted(key.decode().removeprefix("ehps:parked:") for key in self.client.scan_iter(match="ehps:parked:*", count=1000))
+        return sorted(
+            key.decode().removeprefix("ehps:parked:")
+            for key in self.client.scan_iter(match="ehps:parked:*", count=1000)
+        )
 
     def authorities(self) -> dict[str, str]:
         """Authority -> mode (history or live)."""

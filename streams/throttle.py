@@ -141,7 +141,7 @@ class Throttle:
         """Unread records of the fullest partition for its slowest reader; and which that is."""
         partitions = self._partitions_of(topic)
         ends = self._admin.list_offsets(
-            {partition: _LATEST for partition in partitions},
+            dict.fromkeys(partitions, _LATEST),
             request_timeout=_REQUEST_TIMEOUT_S,
         )
         end = {at.partition: future.result().offset for at, future in ends.items()}

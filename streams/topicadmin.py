@@ -75,12 +75,19 @@ def apply(bootstrap: str, changes: list[Change]) -> list[str]:
     replicas = min(REPLICATION_WANTED, max(brokers, 1))
     by_name = {topic.name: topic for topic in TOPICS}
     new = [
-        NewTopic(change.topic, change.partitions, replicas, config=_config(by_name[change.topic], replicas))
+        NewTopic(
+            change.topic,
+            change.partitions,
+            replicas,
+            config=_config(by_name[change.topic], replicas),
+        )
         for change in changes
         if change.action == "create"
     ]
     created = []
-    for name, future in (admin.create_topics(new, request_timeout=REQUEST_S) if new else {}).items():
+    for name, future in (
+        admin.create_topics(new, request_timeout=REQUEST_S) if new else {}
+    ).items():
         try:
             future.result()
         except KafkaException as exc:
@@ -102,7 +109,9 @@ def _partitions(admin: Any, bootstrap: str) -> dict[str, int]:
         msg = f"Kafka does not answer at {bootstrap}"
         raise BrokerUnavailable(msg) from exc
     return {
-        name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None
+        name: len(topic.partitions)
+        for name, topic in metadata.topics.items()
+        if topic.error is None
     }
 
 
@@ -118,9 +127,7 @@ def _settings(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
     }
 
 
-def _difference(
-    topic: Topic, wanted: int, held: int, settings: dict[str, dict[str, str]]
-) -> str:
+def _difference(topic: Topic, wanted: int, held: int, settings: dict[str, dict[str, str]]) -> str:
     found = []
     if held != wanted:
         found.append(f"{held} partitions, not {wanted}")

@@ -118,7 +118,12 @@ def _deploy(module: str) -> Any:
 
 @contextlib.contextmanager
 def running(
-    data_dir: Path, *, kafka: str | None, redis: str | None, workers: Sequence[Sequence[str]], note: Note
+    data_dir: Path,
+    *,
+    kafka: str | None,
+    redis: str | None,
+    workers: Sequence[Sequence[str]],
+    note: Note,
 ) -> Iterator[Stack]:
     """A stack until the block ends: given servers, or embedded ones for those not given.
 
@@ -210,9 +215,7 @@ def set_live(stack: Stack, la: str, deadline_s: float = READY_DEADLINE_S) -> Non
         sender.flush()
     store, deadline = RedisStore(client), time.monotonic() + deadline_s
     partitions = partitions_of(stack.settings.kafka, LOG)
-    while not (
-        la in registry.authorities() and all(store.offset(p) for p in range(partitions))
-    ):
+    while not (la in registry.authorities() and all(store.offset(p) for p in range(partitions))):
         stack.workers.tend()
         if time.monotonic() > deadline:
             msg = (

@@ -39,7 +39,9 @@ def run_worker(roles: list[str], settings: Settings) -> None:
     """
     unknown = [role for role in roles if role not in ROLES]
     if unknown or not roles:
-        raise ConfigError(f"unknown role {unknown[0] if unknown else '(none)'}; roles: {', '.join(ROLES)}")
+        raise ConfigError(
+            f"unknown role {unknown[0] if unknown else '(none)'}; roles: {', '.join(ROLES)}"
+        )
     configure(settings.log_level)
     library = Library.packaged()
     client = _wait(lambda: connect(settings.redis))
@@ -55,24 +57,40 @@ def run_worker(roles: list[str], settings: Settings) -> None:
         loops.append(loop)
     app = build(settings, loops, takes, pulse, sweep)
     logger().info("worker.start", roles=roles, kafka=settings.kafka, log_partitions=partitions)
-    faust.Worker(app, loglevel="ERROR", redirect_stdouts=False, daemon=True, quiet=True).execute_from_commandline()
+    faust.Worker(
+        app, loglevel="ERROR", redirect_stdouts=False, daemon=True, quiet=True
+    ).execute_from_commandline()
 
 
 def sender(settings: Settings, readers: dict[str, list[str]]) -> Sender:
     """A sender with a producer of its own, held back where the broker is the embedded one."""
     client = producer(settings.kafka)
-    throttle = Throttle(settings.kafka, readers, producer=client) if settings.embedded else NoThrottle()
+    throttle = (
+        Throttle(settings.kafka, readers, producer=client) if settings.embedded else NoThrottle()
+    )
     return Sender(client, throttle)
 
 
 def readers_of(settings: Settings) -> dict[str, list[str]]:
     """Consumer groups that must have read a topic before the embedded broker may drop records."""
     agents = {topic: [settings.agents_group] for topic in (LINKS, DECISIONS, CONTROL)}
-    return {LOG: [settings.scorer_group], **{topic: [settings.intake_group] for topic in AGENCY_TOPICS}, **agents, ALERTS: [], SCORES: []}
+    return {
+        LOG: [settings.scorer_group],
+        **{topic: [settings.intake_group] for topic in AGENCY_TOPICS},
+        **agents,
+        ALERTS: [],
+        SCORES: [],
+    }
 
 
 def _scorer(settings: Settings, client: redis.Redis, library: Library) -> Loop:
-    scorer = Scorer(settings, RedisStore(client), library, sender(settings, readers_of(settings)), _topic_id(settings))
+    scorer = Scorer(
+        settings,
+        RedisStore(client),
+        library,
+        sender(settings, readers_of(settings)),
+        _topic_id(settings),
+    )
     return Loop("scorer", scorer.run)
 
 
@@ -111,7 +129,9 @@ def _topic_id(settings: Settings) -> str:
         return "embedded"
     from confluent_kafka import TopicCollection  # noqa: PLC0415
 
-    answer = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 2}).describe_topics(TopicCollection([LOG]))
+    answer = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 2}).describe_topics(
+        TopicCollection([LOG])
+    )
     return str(answer[LOG].result(timeout=10).topic_id)
 
 

@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 from schemas.envelope import Event
-from schemas.events import benefits, early_help, education, health, housing, police, record, social_care, youth_justice
+from schemas.events import (
+    benefits,
+    early_help,
+    education,
+    health,
+    housing,
+    police,
+    record,
+    social_care,
+    youth_justice,
+)
 
-SOURCES = ("police", "education", "health", "housing", "benefits", "youth-justice", "early-help", "social-care")
+SOURCES = (
+    "police",
+    "education",
+    "health",
+    "housing",
+    "benefits",
+    "youth-justice",
+    "early-help",
+    "social-care",
+)
 """Kinds of sending agency: the first segment of an event's type, and the middle of its topic's name."""
 
 
@@ -16,7 +35,17 @@ def type_of(model: type[Event]) -> str:
 
 EVENT_TYPES: dict[str, type[Event]] = {
     type_of(model): model
-    for module in (police, education, health, housing, benefits, youth_justice, early_help, social_care, record)
+    for module in (
+        police,
+        education,
+        health,
+        housing,
+        benefits,
+        youth_justice,
+        early_help,
+        social_care,
+        record,
+    )
     for model in vars(module).values()
     if isinstance(model, type) and issubclass(model, Event) and model is not Event
 }

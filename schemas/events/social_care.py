@@ -6,7 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.codes import AssessmentFactor, CategoryOfAbuse, ClosureReason, ContactOutcome, Disability, LegalStatus, PrimaryNeed, ReferralSource
+from schemas.codes import (
+    AssessmentFactor,
+    CategoryOfAbuse,
+    ClosureReason,
+    ContactOutcome,
+    Disability,
+    LegalStatus,
+    PrimaryNeed,
+    ReferralSource,
+)
 from schemas.envelope import Data, Event
 
 

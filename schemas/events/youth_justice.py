@@ -10,7 +10,14 @@ from schemas.envelope import Data, Event
 class OutcomeData(Data):
     """Data of `youth-justice.outcome`."""
 
-    kind: Literal["community_resolution", "youth_caution", "conditional_caution", "out_of_court", "order", "custody"]
+    kind: Literal[
+        "community_resolution",
+        "youth_caution",
+        "conditional_caution",
+        "out_of_court",
+        "order",
+        "custody",
+    ]
 
 
 class Outcome(Event):

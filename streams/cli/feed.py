@@ -58,7 +58,9 @@ def simulate(
     start: Annotated[str, typer.Option(help="First day, YYYY-MM-DD.")] = START,
     la: Annotated[str, typer.Option(help="ONS code of the authority.")] = PLACE,
     malformed: Annotated[float, typer.Option(min=0, max=1, help="Share broken on purpose.")] = 0.0,
-    out: Annotated[Path | None, typer.Option(help="File of messages; stdout when left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File of messages; stdout when left out.")
+    ] = None,
     truth: Annotated[Path | None, typer.Option(help="File of what is so behind them.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -137,7 +139,9 @@ def cin_census(
     from streams.importers.cin_census import read_census
 
     if not key:
-        raise Misused("Set EHPS_PSEUDONYM_KEY: pseudonyms need a secret key, 16 characters or more.")
+        raise Misused(
+            "Set EHPS_PSEUDONYM_KEY: pseudonyms need a secret key, 16 characters or more."
+        )
     if publish_too:
         settings = settings_of(kafka, redis)
         require_log(settings)
@@ -192,7 +196,9 @@ def _publish_history(settings: Settings, la: str, items: Iterable[Any]) -> int:
     progress, total = Progress(la), 0
     for day in backfill(settings, registry, la, items):
         total = day.total
-        progress.show(f"{datetime.fromtimestamp(day.end_s).astimezone():%d %b %Y}, {total} messages")
+        progress.show(
+            f"{datetime.fromtimestamp(day.end_s).astimezone():%d %b %Y}, {total} messages"
+        )
     progress.clear()
     return total
 

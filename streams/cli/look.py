@@ -61,7 +61,9 @@ def alerts(
     ] = False,
     last: Annotated[int, typer.Option(min=0, max=100_000, help="How many past ones.")] = 20,
     family: Annotated[str | None, typer.Option(help="Only of this family.")] = None,
-    shadow: Annotated[bool, typer.Option("--shadow", help="Also those of the shadow stage.")] = False,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Also those of the shadow stage.")
+    ] = False,
     kafka: KafkaOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
@@ -169,7 +171,9 @@ def doctor(kafka: KafkaOption = None, redis: RedisOption = None, json: JsonOptio
         finish(ok=report["ok"])
     say(f"Kafka {report['kafka']}, log of {report['log_partitions']} partitions")
     server = report["redis_server"]
-    say(f"Redis {report['redis']}, version {server['version']}, {server['policy']}, {server['memory']}")
+    say(
+        f"Redis {report['redis']}, version {server['version']}, {server['policy']}, {server['memory']}"
+    )
     say(", ".join(f"{name} {number}" for name, number in report["versions"].items()))
     rows = [
         (la, a["mode"], a["log_time"], a["stage"], ", ".join(a["silent"]) or "none")

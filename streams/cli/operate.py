@@ -72,7 +72,9 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="ehps-demo-") as folder:
         data_dir = Path(folder)
         with running(data_dir, kafka=None, redis=None, workers=WORKERS, note=note) as stack:
-            tell(f"Embedded Kafka {stack.settings.kafka}, Valkey {stack.settings.redis}; folder {folder}")
+            tell(
+                f"Embedded Kafka {stack.settings.kafka}, Valkey {stack.settings.redis}; folder {folder}"
+            )
             if stack.limitation:
                 tell(stack.limitation)
             options = Options(families, weeks, seed, PLACE)
@@ -92,14 +94,20 @@ def demo(
 def up(
     kafka: Annotated[
         str | None,
-        typer.Option("--kafka", envvar="EHPS_KAFKA", help="Use this Kafka. [else: an embedded one]"),
+        typer.Option(
+            "--kafka", envvar="EHPS_KAFKA", help="Use this Kafka. [else: an embedded one]"
+        ),
     ] = None,
     redis: Annotated[
         str | None,
-        typer.Option("--redis", envvar="EHPS_REDIS", help="Use this Redis. [else: embedded Valkey]"),
+        typer.Option(
+            "--redis", envvar="EHPS_REDIS", help="Use this Redis. [else: embedded Valkey]"
+        ),
     ] = None,
     la: Annotated[str, typer.Option(help="ONS code of the authority to set up live.")] = PLACE,
-    once: Annotated[bool, typer.Option("--once", help="Stop as soon as everything is ready.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Stop as soon as everything is ready.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Run broker, Redis and workers on this machine until Ctrl-C; other commands find them.
@@ -152,7 +160,9 @@ def _announce(stack: Stack, la: str, *, json: bool) -> None:
         }
         emit({"ok": True, **facts})
         return
-    say(f"Kafka  {settings.kafka}{' (embedded: nothing is kept after Ctrl-C)' if settings.embedded else ''}")
+    say(
+        f"Kafka  {settings.kafka}{' (embedded: nothing is kept after Ctrl-C)' if settings.embedded else ''}"
+    )
     say(f"Redis  {settings.redis}")
     say(f"{la} is live. Logs are in {settings.data_dir}. In another terminal, in this folder:")
     say("  ehps simulate --families 20 --weeks 4 --out events.ndjson")

@@ -30,7 +30,7 @@ _SHOWABLE = re.compile(r"[A-Z0-9]{1,3}\Z")
 _YES_NO: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
-class WrongValue(ValueError):  # noqa: N818 - carries a sentence for the report, not a crash
+class WrongValue(ValueError):
     """A value that cannot be taken: a machine code and the sentence for the report."""
 
     def __init__(self, message: str, *, code: str) -> None:

@@ -34,7 +34,7 @@ _BOM = b"\xef\xbb\xbf"
 _ZIP = b"PK\x03\x04"
 
 
-class ImportRefused(ValueError):  # noqa: N818 - carries a sentence for the person who ran it
+class ImportRefused(ValueError):
     """The import did not take place; the message says why in plain English."""
 
 

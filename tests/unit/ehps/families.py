@@ -24,25 +24,50 @@ def subject(number: int) -> str:
     return f"person-{number:032x}"
 
 
-def event(kind: str, when: datetime, person: int = 1, /, *, event_id: str | None = None, recorded: datetime | None = None,
-          **data: Any) -> Any:
+def event(
+    kind: str,
+    when: datetime,
+    person: int = 1,
+    /,
+    *,
+    event_id: str | None = None,
+    recorded: datetime | None = None,
+    **data: Any,
+) -> Any:
     """A validated event of type `kind`.v1; `incident` and `correctionof` among the data go to the envelope."""
     envelope = {name: data.pop(name) for name in ("incident", "correctionof") if name in data}
     name = event_id or f"{kind}-{when.isoformat()}-{person}"
-    return EVENT_TYPES[f"{kind}.v1"].model_validate({
-        "specversion": "1.0", "id": name, "source": f"urn:ehps:{kind.split('.')[0]}:{LA}", "type": f"{kind}.v1",
-        "subject": subject(person), "time": when.isoformat(), "recordedtime": (recorded or when).isoformat(), "la": LA,
-        "data": data, **envelope,
-    })
+    return EVENT_TYPES[f"{kind}.v1"].model_validate(
+        {
+            "specversion": "1.0",
+            "id": name,
+            "source": f"urn:ehps:{kind.split('.', maxsplit=1)[0]}:{LA}",
+            "type": f"{kind}.v1",
+            "subject": subject(person),
+            "time": when.isoformat(),
+            "recordedtime": (recorded or when).isoformat(),
+            "la": LA,
+            "data": data,
+            **envelope,
+        }
+    )
 
 
 def retraction(of: Any, recorded: datetime) -> Any:
     """The retraction of an event."""
-    return EVENT_TYPES["record.retracted.v1"].model_validate({
-        "specversion": "1.0", "id": f"retract-{of.id}", "source": of.source, "type": "record.retracted.v1",
-        "subject": of.subject, "time": recorded.isoformat(), "recordedtime": recorded.isoformat(), "la": LA,
-        "data": {"id": of.id, "type": of.type, "occurred": of.time.isoformat()},
-    })
+    return EVENT_TYPES["record.retracted.v1"].model_validate(
+        {
+            "specversion": "1.0",
+            "id": f"retract-{of.id}",
+            "source": of.source,
+            "type": "record.retracted.v1",
+            "subject": of.subject,
+            "time": recorded.isoformat(),
+            "recordedtime": recorded.isoformat(),
+            "la": LA,
+            "data": {"id": of.id, "type": of.type, "occurred": of.time.isoformat()},
+        }
+    )
 
 
 @dataclass
@@ -72,7 +97,9 @@ class Log:
         """Let `days` pass, a heartbeat a day, every source but the silent ones heard."""
         for _ in range(max(days, 1)):
             self.now += timedelta(days=1 if days else 0)
-            signs = {source: self.now.isoformat() for source in SOURCES if source not in self.silent}
+            signs = {
+                source: self.now.isoformat() for source in SOURCES if source not in self.silent
+            }
             value = orjson.dumps({"la": LA, "time": self.now.isoformat(), "sources": signs})
             self.write("", pack_other(RecordKind.HEARTBEAT, LA), value)
 
@@ -81,11 +108,25 @@ class Log:
         pack = pack_retraction if message.type == "record.retracted.v1" else pack_event
         self.write(f"{LA}:{family}", pack(message), message.model_dump_json().encode())
 
-    def member(self, person: int, born: str | None = None, role: str = "child", family: str = "f1", *,
-               removed: bool = False, version: str = "2023-01-01T00:00:00Z") -> None:
+    def member(
+        self,
+        person: int,
+        born: str | None = None,
+        role: str = "child",
+        family: str = "f1",
+        *,
+        removed: bool = False,
+        version: str = "2023-01-01T00:00:00Z",
+    ) -> None:
         """A person joins or leaves a family."""
-        document = {"subject": subject(person), "version": version, "role": role, "born": born, "confidence": 1.0,
-                    "removed": removed}
+        document = {
+            "subject": subject(person),
+            "version": version,
+            "role": role,
+            "born": born,
+            "confidence": 1.0,
+            "removed": removed,
+        }
         self.write(f"{LA}:{family}", pack_other(RecordKind.MEMBERSHIP, LA), orjson.dumps(document))
 
     def run(self, batch: int = 2000) -> Outcome:
@@ -95,8 +136,13 @@ class Log:
         for step in replay(self.records, LIBRARY, 0, store, batch):
             alerts += step.alerts
             scores += step.scores
-        return Outcome(store, [orjson.loads(o.value) for o in alerts], [orjson.loads(o.value) for o in scores],
-                       sorted(o.value for o in alerts), sorted(o.value for o in scores))
+        return Outcome(
+            store,
+            [orjson.loads(o.value) for o in alerts],
+            [orjson.loads(o.value) for o in scores],
+            sorted(o.value for o in alerts),
+            sorted(o.value for o in scores),
+        )
 
 
 @dataclass
@@ -111,4 +157,6 @@ class Outcome:
 
     def raised(self, kind: str) -> list[dict[str, Any]]:
         """Alerts of one kind that were raised."""
-        return [alert for alert in self.alerts if alert["kind"] == kind and alert["state"] == "raised"]
+        return [
+            alert for alert in self.alerts if alert["kind"] == kind and alert["state"] == "raised"
+        ]

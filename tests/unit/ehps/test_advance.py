@@ -20,14 +20,25 @@ from ehps.state import Family, Partition
 Tell = Callable[[Log], Any]
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
-    ("police.notification", {"grade": "green"}), ("police.notification", {"grade": "red"}), ("police.encompass", {}),
-    ("police.marac", {"risk": "high"}), ("police.missing", {"category": "M"}), ("police.protection", {}),
-    ("education.suspension", {"reasons": ["DB"]}), ("health.substance", {"who": "parent"}),
-    ("health.mental_health", {"who": "parent", "kind": "crisis"}), ("housing.arrears", {}), ("housing.homeless", {"duty": "main"}),
-    ("early-help.started", {}), ("early-help.ended", {"reason": "unmet"}), ("early-help.progress", {"goals_met": True}),
+    ("police.notification", {"grade": "green"}),
+    ("police.notification", {"grade": "red"}),
+    ("police.encompass", {}),
+    ("police.marac", {"risk": "high"}),
+    ("police.missing", {"category": "M"}),
+    ("police.protection", {}),
+    ("education.suspension", {"reasons": ["DB"]}),
+    ("health.substance", {"who": "parent"}),
+    ("health.mental_health", {"who": "parent", "kind": "crisis"}),
+    ("housing.arrears", {}),
+    ("housing.homeless", {"duty": "main"}),
+    ("early-help.started", {}),
+    ("early-help.ended", {"reason": "unmet"}),
+    ("early-help.progress", {"goals_met": True}),
     ("social-care.contact", {"source": "6", "outcome": "no_further_action"}),
-    ("social-care.assessment", {"factors": ["3B", "4B", "2B"]}), ("social-care.section47", {}),
-    ("education.enrolment", {"status": "on_roll"}), ("education.attendance", {"date": "2024-01-09", "am": "O", "pm": "O"}),
+    ("social-care.assessment", {"factors": ["3B", "4B", "2B"]}),
+    ("social-care.section47", {}),
+    ("education.enrolment", {"status": "on_roll"}),
+    ("education.attendance", {"date": "2024-01-09", "am": "O", "pm": "O"}),
 ]
 
 
@@ -50,10 +61,14 @@ def told(draw: st.DrawFn) -> list[tuple[int, str, Any]]:
                 message = retraction(old, now + timedelta(minutes=1))
             else:
                 moved = old.time - timedelta(days=draw(st.sampled_from([0, 5])))
-                message = old.model_copy(update={"time": moved, "correctionof": old.time, "recordedtime": now})
+                message = old.model_copy(
+                    update={"time": moved, "correctionof": old.time, "recordedtime": now}
+                )
         else:
             kind, data = draw(st.sampled_from(KINDS))
-            when = now - timedelta(days=draw(st.sampled_from([0, 0, 2, 30, 300])), minutes=draw(st.integers(1, 600)))
+            when = now - timedelta(
+                days=draw(st.sampled_from([0, 0, 2, 30, 300])), minutes=draw(st.integers(1, 600))
+            )
             extra = {"incident": "i1"} if draw(st.booleans()) else {}
             message = event(kind, when, draw(st.integers(1, 2)), **data, **extra)
         result.append((days, family, message))
@@ -74,7 +89,9 @@ def written(history: list[tuple[int, str, Any]], *, days_before: int = 3) -> Log
 
 @settings(max_examples=25, deadline=None)
 @given(told(), st.integers(1, 9))
-def test_outputs_and_states_do_not_depend_on_how_the_log_is_cut(history: list[tuple[int, str, Any]], size: int) -> None:
+def test_outputs_and_states_do_not_depend_on_how_the_log_is_cut(
+    history: list[tuple[int, str, Any]], size: int
+) -> None:
     log = written(history)
 
     whole, cut = log.run(), log.run(size)
@@ -86,7 +103,9 @@ def test_outputs_and_states_do_not_depend_on_how_the_log_is_cut(history: list[tu
 
 @settings(max_examples=25, deadline=None)
 @given(told(), st.randoms(use_true_random=False))
-def test_facts_do_not_depend_on_the_order_of_arrival(history: list[tuple[int, str, Any]], random: Any) -> None:
+def test_facts_do_not_depend_on_the_order_of_arrival(
+    history: list[tuple[int, str, Any]], random: Any
+) -> None:
     shuffled = list(history)
     random.shuffle(shuffled)
 
@@ -95,14 +114,18 @@ def test_facts_do_not_depend_on_the_order_of_arrival(history: list[tuple[int, st
         log.beat(400)
         for _, family, message in messages:
             log.tell(message, family)
-        return {key: Family.decode(raw).facts.tobytes() for key, raw in log.run().store.families.items()}
+        return {
+            key: Family.decode(raw).facts.tobytes() for key, raw in log.run().store.families.items()
+        }
 
     assert facts(history) == facts(shuffled)
 
 
 @settings(max_examples=25, deadline=None)
 @given(told(), st.integers(1, 3))
-def test_delivering_the_whole_history_again_changes_nothing(history: list[tuple[int, str, Any]], times: int) -> None:
+def test_delivering_the_whole_history_again_changes_nothing(
+    history: list[tuple[int, str, Any]], times: int
+) -> None:
     once, again = Log().open(3), Log().open(3)
     for log in (once, again):
         log.beat(400)
@@ -120,7 +143,9 @@ def test_delivering_the_whole_history_again_changes_nothing(history: list[tuple[
 
 @settings(max_examples=25, deadline=None)
 @given(told())
-def test_a_retracted_event_leaves_the_features_as_if_it_had_never_arrived(history: list[tuple[int, str, Any]]) -> None:
+def test_a_retracted_event_leaves_the_features_as_if_it_had_never_arrived(
+    history: list[tuple[int, str, Any]],
+) -> None:
     plain, undone = Log().open(3), Log().open(3)
     extra = event("police.notification", START, 1, event_id="extra", grade="red")
     for log in (plain, undone):
@@ -138,7 +163,9 @@ def test_a_retracted_event_leaves_the_features_as_if_it_had_never_arrived(histor
 
 @settings(max_examples=40, deadline=None)
 @given(told())
-def test_an_alert_s_contributions_add_up_to_its_score_and_name_dated_facts(history: list[tuple[int, str, Any]]) -> None:
+def test_an_alert_s_contributions_add_up_to_its_score_and_name_dated_facts(
+    history: list[tuple[int, str, Any]],
+) -> None:
     for alert in written(history).run().alerts:
         if alert["state"] == "raised":
             assert sum(c["units"] for c in alert["contributions"]) == alert["score_units"]
@@ -149,12 +176,22 @@ def versions(count: int) -> st.SearchStrategy[Facts]:
     def build(rows: list[tuple[int, int, int, int, int]]) -> Facts:
         facts = np.zeros(len(rows), FACT)
         for index, (occurred, identity, recorded, flags, known) in enumerate(rows):
-            facts[index]["occurred"], facts[index]["id"], facts[index]["recorded"] = occurred, identity, recorded
-            facts[index]["flags"], facts[index]["known"], facts[index]["digest"] = flags, known, recorded * 7 + flags
+            facts[index]["occurred"], facts[index]["id"], facts[index]["recorded"] = (
+                occurred,
+                identity,
+                recorded,
+            )
+            facts[index]["flags"], facts[index]["known"], facts[index]["digest"] = (
+                flags,
+                known,
+                recorded * 7 + flags,
+            )
         return facts
 
     small = st.integers(0, 2)
-    return st.lists(st.tuples(small, small, small, st.integers(0, 1), small), max_size=count).map(build)
+    return st.lists(st.tuples(small, small, small, st.integers(0, 1), small), max_size=count).map(
+        build
+    )
 
 
 @given(versions(8), versions(8), versions(8))
@@ -166,9 +203,11 @@ def test_merging_is_a_semilattice(a: Facts, b: Facts, c: Facts) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(told())
-def test_a_family_s_facts_are_the_merge_of_all_versions_told(history: list[tuple[int, str, Any]]) -> None:
-    from ehps.facts import from_wire, retain
+def test_a_family_s_facts_are_the_merge_of_all_versions_told(
+    history: list[tuple[int, str, Any]],
+) -> None:
     from ehps.calendar import local_day_of
+    from ehps.facts import from_wire, retain
 
     log = Log().open(3)
     log.beat(400)
@@ -177,7 +216,11 @@ def test_a_family_s_facts_are_the_merge_of_all_versions_told(history: list[tuple
     held = log.run().store.families
     day = local_day_of(int(log.now.timestamp()))
     for key in held:
-        parts = [from_wire(r.compact[10:], int(log.now.timestamp())) for r in log.records if r.family == key]
+        parts = [
+            from_wire(r.compact[10:], int(log.now.timestamp()))
+            for r in log.records
+            if r.family == key
+        ]
         expected, _ = retain(merge(np.concatenate(parts), np.zeros(0, FACT)), day)
         assert expected.tobytes() == Family.decode(held[key]).facts.tobytes()
 
@@ -205,7 +248,9 @@ def test_a_fact_past_its_horizon_is_expired_not_applied() -> None:
 
 def test_an_old_start_of_a_spell_that_is_still_open_is_kept() -> None:
     log = Log().open(3)
-    log.tell(event("social-care.plan_started", log.now - timedelta(days=1500), plan="child_in_need"))
+    log.tell(
+        event("social-care.plan_started", log.now - timedelta(days=1500), plan="child_in_need")
+    )
     log.tell(event("police.encompass", log.now))
 
     assert len(Family.decode(log.run().store.families[f"{LA}:f1"]).facts) == 2
@@ -218,7 +263,11 @@ def test_one_incident_told_by_three_agencies_counts_once_and_each_is_kept() -> N
             log.tell(event(kind, log.now, incident="CAD-1", **data))
         return int(log.run().scores[-1]["score_units"])
 
-    three = (("police.notification", {"grade": "amber"}), ("police.encompass", {}), ("police.marac", {"risk": "high"}))
+    three = (
+        ("police.notification", {"grade": "amber"}),
+        ("police.encompass", {}),
+        ("police.marac", {"risk": "high"}),
+    )
 
     assert score(*three) == score(three[2])
 
@@ -264,7 +313,9 @@ def test_facts_of_a_person_who_leaves_no_longer_count() -> None:
     assert log.run().scores[-1]["score_units"] == 0
 
 
-def test_a_kernel_failure_keeps_the_fact_and_marks_the_family(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_failure_keeps_the_fact_and_marks_the_family(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import ehps.rescore
 
     def broken(*_: object) -> None:

@@ -25,7 +25,9 @@ def in_force() -> Content:
 CONTENT = in_force()
 COMPILED = compile_content(CONTENT)
 
-CODES = st.sampled_from([kind.code for kind in KINDS] + [15] * 20 + [1, 1, 4, 4, 16, 16, 16, 75, 75])
+CODES = st.sampled_from(
+    [kind.code for kind in KINDS] + [15] * 20 + [1, 1, 4, 4, 16, 16, 16, 75, 75]
+)
 
 
 @st.composite
@@ -49,16 +51,25 @@ BIRTHS = st.lists(st.integers(NOW // DAY - 7000, NOW // DAY + 100), max_size=3)
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(fact_sets(), BIRTHS, st.integers(-5, 40)), min_size=1, max_size=4))
-def test_the_kernel_equals_its_plain_definition_on_every_row(families: list[tuple[Facts, list[int], int]]) -> None:
+def test_the_kernel_equals_its_plain_definition_on_every_row(
+    families: list[tuple[Facts, list[int], int]],
+) -> None:
     moments = [NOW + days * DAY for _, _, days in families]
-    row = features(COMPILED, pack_rows([f for f, _, _ in families], moments, [b for _, b, _ in families]))
+    row = features(
+        COMPILED, pack_rows([f for f, _, _ in families], moments, [b for _, b, _ in families])
+    )
 
     for index, (facts, births, _) in enumerate(families):
         answer = reference.score(CONTENT, facts, moments[index], births)
         codes = np.flatnonzero(row.contributions[index]).tolist()
         got = reference.Answer(
-            int(row.score[index]), {code: int(row.contributions[index, code]) for code in codes}, int(row.fresh[index]),
-            int(row.rules[index]), int(row.pending[index]), int(row.states[index]), int(row.spells[index]),
+            int(row.score[index]),
+            {code: int(row.contributions[index, code]) for code in codes},
+            int(row.fresh[index]),
+            int(row.rules[index]),
+            int(row.pending[index]),
+            int(row.states[index]),
+            int(row.spells[index]),
         )
         assert answer == got
 

@@ -87,7 +87,9 @@ def test_a_family_on_a_protection_plan_is_never_reviewed_for_stepping_down() -> 
 
 def test_a_score_above_the_line_starts_the_quiet_days_only_when_it_has_fallen() -> None:
     log = opened(progress=False)
-    log.tell(event("police.protection", log.now))  # 30 points, half-life 180 days: below 25 after 48 days
+    log.tell(
+        event("police.protection", log.now)
+    )  # 30 points, half-life 180 days: below 25 after 48 days
     log.beat(47 + 182)
     assert reviews(log) == []
     log.beat(1)
@@ -124,7 +126,9 @@ def test_a_higher_grade_supersedes_the_alert_that_stood() -> None:
     superseded = [a for a in alerts if a["state"] == "superseded"]
     green, amber = (a for a in alerts if a["kind"] == "step_up" and a["state"] == "raised")
 
-    assert [(a["alert_id"], a["superseded_by"]) for a in superseded] == [(green["alert_id"], amber["alert_id"])]
+    assert [(a["alert_id"], a["superseded_by"]) for a in superseded] == [
+        (green["alert_id"], amber["alert_id"])
+    ]
 
 
 def test_a_score_that_wavers_about_a_line_alerts_once() -> None:
@@ -163,7 +167,14 @@ def test_a_combination_fires_with_its_response_though_the_score_is_below_every_l
 def test_three_notices_of_one_incident_are_no_combination() -> None:
     log = Log().open()
     for number in range(3):
-        log.tell(event("police.notification", log.now - timedelta(hours=number), grade="green", incident="CAD-1"))
+        log.tell(
+            event(
+                "police.notification",
+                log.now - timedelta(hours=number),
+                grade="green",
+                incident="CAD-1",
+            )
+        )
 
     assert log.run().raised("combination") == []
 
@@ -191,7 +202,9 @@ def test_not_seen_for_eight_weeks_fires_on_the_day_the_silence_is_reached() -> N
 def staged(stage: str, share: float = 0.5) -> Outcome:
     log = Log()
     log.now -= timedelta(days=3)
-    control = LIBRARY.default_control(LA, log.now).model_copy(update={"stage": stage, "pilot_share": share})
+    control = LIBRARY.default_control(LA, log.now).model_copy(
+        update={"stage": stage, "pilot_share": share}
+    )
     log.write("", pack_other(RecordKind.CONTROL, LA), control.model_dump_json().encode())
     log.beat(3)
     for number in range(2):
@@ -201,8 +214,13 @@ def staged(stage: str, share: float = 0.5) -> Outcome:
     return log.run()
 
 
-@pytest.mark.parametrize(("stage", "share", "withheld"), [("live", 0.5, []), ("pilot", 0.0, ["green", "amber"]), ("pilot", 1.0, [])])
-def test_a_pilot_s_comparison_arm_is_withheld_but_never_red(stage: str, share: float, withheld: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("stage", "share", "withheld"),
+    [("live", 0.5, []), ("pilot", 0.0, ["green", "amber"]), ("pilot", 1.0, [])],
+)
+def test_a_pilot_s_comparison_arm_is_withheld_but_never_red(
+    stage: str, share: float, withheld: list[str]
+) -> None:
     alerts = staged(stage, share).raised("step_up")
 
     assert [a["grade"] for a in alerts if a["withheld"]] == withheld

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from ehps.catalogue import KINDS
-from schemas import EVENT_TYPES, Event, Rejection, validate_control, validate_decision, validate_event, validate_link
+from schemas import (
+    EVENT_TYPES,
+    Event,
+    Rejection,
+    validate_control,
+    validate_decision,
+    validate_event,
+    validate_link,
+)
 from schemas.export import MODELS, asyncapi, files, schema_of
 from schemas.topics import AGENCY_TOPICS, TOPICS, agency_topic
 from schemas.validate import CODES
@@ -35,12 +43,19 @@ def check(name: str, value: bytes) -> object:
         return validate_decision(value, None, NOW)
     if name.startswith("control."):
         return validate_control(value, NOW)
-    return validate_event(agency_topic("police" if name.startswith("record.") else name.split(".")[0]), value, None, NOW)
+    return validate_event(
+        agency_topic("police" if name.startswith("record.") else name.split(".", maxsplit=1)[0]),
+        value,
+        None,
+        NOW,
+    )
 
 
 def test_the_committed_schemas_are_those_of_the_code() -> None:
     expected = dict(files())
-    held = {str(p.relative_to(ROOT / "json")): p.read_bytes() for p in (ROOT / "json").rglob("*.json")}
+    held = {
+        str(p.relative_to(ROOT / "json")): p.read_bytes() for p in (ROOT / "json").rglob("*.json")
+    }
 
     assert expected.keys() == held.keys(), "run `ehps schemas export`"
     assert expected == held, "run `ehps schemas export`"
@@ -92,13 +107,18 @@ def test_no_bytes_make_the_edge_raise(value: bytes, topic: str) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=6,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
 )
 
 
 @settings(max_examples=300)
 @given(st.sampled_from(GOLDEN), st.data(), JSON)
-def test_a_golden_message_with_any_field_changed_is_taken_or_refused_with_a_reason(path: Path, data: st.DataObject, value: Any) -> None:
+def test_a_golden_message_with_any_field_changed_is_taken_or_refused_with_a_reason(
+    path: Path, data: st.DataObject, value: Any
+) -> None:
     document = json.loads(path.read_bytes())
     target = document
     field = data.draw(st.sampled_from(sorted(document)))
@@ -117,7 +137,9 @@ GOOD = json.loads((ROOT / "golden/police.notification/1.json").read_bytes())
 
 
 def refused(**changes: Any) -> Rejection:
-    verdict = validate_event("agency.police.v1", json.dumps({**GOOD, **changes}).encode(), None, NOW)
+    verdict = validate_event(
+        "agency.police.v1", json.dumps({**GOOD, **changes}).encode(), None, NOW
+    )
     assert isinstance(verdict, Rejection)
     return verdict
 
@@ -137,10 +159,16 @@ def refused(**changes: Any) -> Rejection:
         ({"subject": "943 476 5919"}, "identifier_not_pseudonym", "subject"),
         ({"subject": "Ada Lovelace"}, "identifier_not_pseudonym", "subject"),
         ({"la": "Bristol"}, "wrong_value", "la"),
-        ({"type": "record.retracted.v1", "data": {"id": "a", "type": "police.notification.v1"}}, "missing_original", "data.occurred"),
+        (
+            {"type": "record.retracted.v1", "data": {"id": "a", "type": "police.notification.v1"}},
+            "missing_original",
+            "data.occurred",
+        ),
     ],
 )
-def test_each_fault_gets_a_reason_that_its_sender_can_act_on(changes: dict[str, Any], code: str, field: str) -> None:
+def test_each_fault_gets_a_reason_that_its_sender_can_act_on(
+    changes: dict[str, Any], code: str, field: str
+) -> None:
     why = refused(**changes)
 
     assert (why.code, why.field) == (code, field)
@@ -156,7 +184,12 @@ def test_a_rejection_never_repeats_the_value() -> None:
 
 
 def test_unknown_fields_are_kept() -> None:
-    event = validate_event("agency.police.v1", json.dumps({**GOOD, "traceparent": "00-1", "data": {**GOOD["data"], "beat": 7}}).encode(), None, NOW)
+    event = validate_event(
+        "agency.police.v1",
+        json.dumps({**GOOD, "traceparent": "00-1", "data": {**GOOD["data"], "beat": 7}}).encode(),
+        None,
+        NOW,
+    )
 
     assert isinstance(event, Event)
     assert event.model_dump()["traceparent"] == "00-1"
@@ -164,7 +197,9 @@ def test_unknown_fields_are_kept() -> None:
 
 
 def test_binary_mode_gives_the_same_event() -> None:
-    headers = [(f"ce_{name}", str(value).encode()) for name, value in GOOD.items() if name != "data"]
+    headers = [
+        (f"ce_{name}", str(value).encode()) for name, value in GOOD.items() if name != "data"
+    ]
     structured = validate_event("agency.police.v1", json.dumps(GOOD).encode(), None, NOW)
     binary = validate_event("agency.police.v1", json.dumps(GOOD["data"]).encode(), headers, NOW)
 
