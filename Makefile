@@ -1,17 +1,52 @@
 # `make demo` and `make test` are all that a fresh machine needs: both set themselves up.
 VENV := .venv
-PYTHON := $(VENV)/bin/python
+BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# uv from PATH, else one of our own beside the environment, from a locked file.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 
-.PHONY: setup test
-setup: $(STAMP)
+.PHONY: help setup demo test check fmt bench stack lock
 
-$(STAMP): requirements/dev.txt pyproject.toml
-	@command -v uv >/dev/null || python3 -m pip install --quiet --user uv || python3 -m pip install --quiet uv
-	uv venv --quiet --allow-existing --python '>=3.11' $(VENV)
-	uv pip sync --quiet --require-hashes --python $(PYTHON) requirements/dev.txt
-	uv pip install --quiet --no-deps --python $(PYTHON) -e .
+help:  ## What can be asked for
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+setup: $(STAMP)  ## Install everything into .venv
+
+.uv/bin/uv: requirements/uv.txt
+	@echo "Installing uv into .uv ..."
+	@python3 -m venv .uv || { echo "Python's venv module is missing: install python3-venv, or uv"; exit 1; }
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
-test: setup
-	$(PYTHON) -m pytest -rs
+$(STAMP): requirements/dev.txt pyproject.toml $(filter .uv/bin/uv,$(UV))
+	@echo "Installing EHPS and its locked packages into $(VENV) ..."
+	@$(UV) venv --quiet --allow-existing --python '>=3.11' $(VENV)
+	@$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	@$(UV) pip install --quiet --no-deps --python $(BIN)/python -e .
+	@touch $@
+
+demo: setup  ## Stream a simulated authority through every process, then prove the result
+	@$(BIN)/ehps demo $(ARGS)
+
+test: setup  ## Everything that this machine can run; names what it lacks
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup  ## Lint, format, types and import arrows, without the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: setup  ## Format and mend what can be mended by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup  ## Speed against peers and limits, on a real Kafka and Redis
+	$(BIN)/python -m benchmarks $(ARGS)
+
+stack: setup  ## A real Kafka (Java and Maven) and Redis until Ctrl-C; other commands find them
+	@$(BIN)/python -m deploy.stack $(ARGS)
+
+lock: $(UV)  ## Resolve the locked requirement files anew
+	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url -o requirements/runtime.txt pyproject.toml
+	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev -o requirements/dev.txt pyproject.toml

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
+import numpy as np
+
 from ehps.calendar import SchoolCalendar, local_day_of
 from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, HEADINGS_CODE, Kind
 from ehps.content import CONDITION_CODES, Condition, Content, Rule
@@ -44,7 +46,7 @@ class Answer(NamedTuple):
 def score(content: Content, facts: Facts, moment: int, births: list[int]) -> Answer:
     """Every feature of one family at `moment` (seconds); `births` are its children's days of birth."""
     today = local_day_of(moment)
-    happened = [told for told in map(lambda fact: _told(fact, today), facts) if told is not None]
+    happened = [told for told in (_told(fact, today) for fact in facts) if told is not None]
     live = [t for t in happened if t.age <= HORIZON_OF[t.kind.code]]
     spells, schools = _spells(happened)
     states = _states(content.school, live, schools, today)
@@ -64,11 +66,11 @@ def score(content: Content, facts: Facts, moment: int, births: list[int]) -> Ans
     return Answer(sum(contributions.values()), contributions, fresh, rules, pending, states, bits)
 
 
-def _told(fact: object, today: int) -> Told | None:
+def _told(fact: np.void, today: int) -> Told | None:
     values = {
         name: int(fact[name])
         for name in ("kind", "occurred", "person", "incident", "value", "id", "slot", "flags")
-    }  # type: ignore[index]
+    }
     day = local_day_of(values["occurred"])
     if values["flags"] & VOID or day > today + 1:
         return None

@@ -14,8 +14,9 @@ Subject = Annotated[
     Field(
         pattern=SUBJECT_PATTERN,
         description=(
-            "Pseudonym of a person or household: person- or household- and the first 32 hex digits of HMAC-SHA256 over the "
-            "identifier, with the key agreed for the authority. Never a name, NHS number, UPN or address."
+            "Pseudonym of a person or household: person- or household- and the first 32 hex digits of "
+            "HMAC-SHA256 over the identifier, with the key agreed for the authority. Never a name, "
+            "NHS number, UPN or address."
         ),
     ),
 ]

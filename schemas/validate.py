@@ -196,7 +196,7 @@ def _parsed(model: type[ModelT], document: dict[str, Any]) -> ModelT | Rejection
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        return _rejection(model, error.errors(include_url=False, include_context=True)[0])
+        return _rejection(error.errors(include_url=False, include_context=True)[0])
     except (RecursionError, OverflowError, ValueError):
         return Rejection(
             "wrong_value", "", "values out of range", "values as the schema describes them"
@@ -207,7 +207,7 @@ _TIMES = {"time", "recordedtime", "correctionof", "occurred", "returned", "effec
 _ORIGINAL = {"occurred", "correctionof", "data.occurred"}
 
 
-def _rejection(model: type[BaseModel], error: Any) -> Rejection:
+def _rejection(error: Any) -> Rejection:
     path = ".".join(str(part) for part in error["loc"])
     kind, value = error["type"], error["input"]
     last = str(error["loc"][-1]) if error["loc"] else ""
@@ -225,9 +225,8 @@ def _rejection(model: type[BaseModel], error: Any) -> Rejection:
             "identifier_not_pseudonym",
             path,
             kind_of(value),
-            (
-                "person- (or household-) and the first 32 hex digits of HMAC-SHA256 over the identifier, with the key agreed for the authority"
-            ),
+            "person- (or household-) and the first 32 hex digits of HMAC-SHA256 over the identifier, "
+            "with the key agreed for the authority",
         )
     if kind == "timezone_aware":
         return Rejection(
@@ -236,7 +235,7 @@ def _rejection(model: type[BaseModel], error: Any) -> Rejection:
             "a date-time without zone",
             "a date-time with zone, such as 2026-01-31T09:30:00Z",
         )
-    if path in ("specversion",):
+    if path == "specversion":
         return Rejection("wrong_envelope", path, kind_of(value), 'specversion "1.0"')
     if kind in ("string_too_long", "too_long"):
         return Rejection(

@@ -1,4 +1,4 @@
-"""What the low-volume topics ask for: links, decisions, controls. Blocking code that the Faust agents call in a thread."""
+"""What the low-volume topics ask for: links, decisions, controls. The Faust agents call it in a thread."""
 
 from __future__ import annotations
 

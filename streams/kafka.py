@@ -42,8 +42,8 @@ def consumer(
     """A consumer that commits only when told to.
 
     Args:
-        wait_ms: longest that the broker holds back an empty answer. A real one answers as soon as there is a record; the
-            embedded one always waits it out.
+        wait_ms: longest that the broker holds back an empty answer. A real one answers as soon as
+            there is a record; the embedded one always waits it out.
     """
     return Consumer(
         {
@@ -130,7 +130,7 @@ class Sender:
 
 
 def drain(client: Consumer, count: int, wait_s: float) -> list[Message]:
-    """Up to `count` records: waits for the first one only. (`consume(n, t)` would wait `t` out for the n-th.)"""
+    """Up to `count` records; waits for the first only: `consume(n, t)` would wait `t` out for the n-th."""
     first: list[Message] = client.consume(1, wait_s)
     return first + client.consume(count - 1, 0) if first and count > 1 else first
 
@@ -294,7 +294,7 @@ def record_of(message: Message) -> Record:
         message.partition() or 0,
         message.offset() or 0,
         message.timestamp()[1],
-        key.encode() if isinstance(key, str) else key,
+        key,
         message.value(),
         headers,
     )

@@ -76,8 +76,7 @@ def read_lines(paths: Iterable[str]) -> Iterator[Line]:
     without line ends cannot fill the memory.
     """
     for path in paths:
-        source: Any = nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb")
-        with source as file:
+        with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
             for number, value in enumerate(_bounded(file), start=1):
                 if value.strip():
                     yield Line(path, number, value.rstrip(b"\r\n"))

@@ -141,11 +141,14 @@ class Ledger:
             done = self.committed.get((topic, partition), 0)
             count.unverifiable += self.first.get((topic, partition), 0)
             for offset, mark in marks.items():
-                if not self._tally(count, mark, offset < done) and len(listed) < LISTED_MAX:
+                if (
+                    not self._tally(count, mark, finished=offset < done)
+                    and len(listed) < LISTED_MAX
+                ):
                     listed.append((topic, partition, offset))
         return counts, listed
 
-    def _tally(self, count: TopicCount, mark: int, finished: bool) -> bool:
+    def _tally(self, count: TopicCount, mark: int, *, finished: bool) -> bool:
         """Count one record; False where its ending is wrong."""
         if not mark & _READ:
             return True  # removed since by retention or compaction; what came of it is there

@@ -133,7 +133,8 @@ class Scorer:
             )
             if low > held:
                 raise LogMismatch(
-                    f"partition {partition} of the log starts at {low}, but the states stand at {held}: records are gone"
+                    f"partition {partition} of the log starts at {low}, but the states stand at {held}: "
+                    "records are gone"
                 )
         self._consumer.seek(TopicPartition(LOG, partition, held))
 
@@ -206,7 +207,7 @@ def _record(message: Message) -> LogRecord:
         )
     return LogRecord(
         message.offset() or 0,
-        key.decode() if isinstance(key, bytes) else key,
+        key.decode(),
         compact,
         message.value() or b"",
     )

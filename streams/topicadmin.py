@@ -132,7 +132,9 @@ def _difference(topic: Topic, wanted: int, held: int, settings: dict[str, dict[s
     if held != wanted:
         found.append(f"{held} partitions, not {wanted}")
     mine = settings.get(topic.name, {})
-    for name in _COMPARED:
-        if name in topic.config and mine.get(name) != topic.config[name]:
-            found.append(f"{name} is {mine.get(name)}, not {topic.config[name]}")
+    found += [
+        f"{name} is {mine.get(name)}, not {topic.config[name]}"
+        for name in _COMPARED
+        if name in topic.config and mine.get(name) != topic.config[name]
+    ]
     return "; ".join(found)

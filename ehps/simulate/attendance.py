@@ -67,7 +67,9 @@ class Attendance:
             found.tolist(), late[found].tolist(), suspended[found].tolist(), *numbers, strict=True
         )
         for child, is_late, is_suspended, code_draw, half_draw, time_draw, fate_draw in flags:
-            am, pm = _marks(is_late, is_suspended, code_draw, half_draw)
+            am, pm = _marks(
+                late=is_late, suspended=is_suspended, code_draw=code_draw, half_draw=half_draw
+            )
             self._write(drafts, child, day, (am, pm), time_draw, fate_draw)
         return drafts
 
@@ -106,7 +108,7 @@ class Attendance:
             )
 
 
-def _marks(late: bool, suspended: bool, code_draw: float, half_draw: float) -> tuple[str, str]:
+def _marks(*, late: bool, suspended: bool, code_draw: float, half_draw: float) -> tuple[str, str]:
     """Morning and afternoon codes (School attendance codes, August 2024)."""
     if late:
         return "L", PRESENT_PM

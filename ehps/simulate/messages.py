@@ -156,5 +156,5 @@ def parse_start(moment: date) -> int:
         ValueError: a datetime was given.
     """
     if isinstance(moment, datetime):
-        raise ValueError("start is a date; give start.date()")
+        raise ValueError("start is a date; give start.date()")  # noqa: TRY004  (wrong usage, as documented)
     return seconds_of(moment)

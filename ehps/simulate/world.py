@@ -283,15 +283,15 @@ class _Run:
 
     # What age brings.
 
-    def _enrol(self, child: int, family: int, moment: int) -> None:
+    def _enrol(self, child: int, _family: int, moment: int) -> None:
         self._scene.on_roll[child] = 1
         self._roll(child, moment, "on_roll")
 
-    def _leave_school(self, child: int, family: int, moment: int) -> None:
+    def _leave_school(self, child: int, _family: int, moment: int) -> None:
         self._scene.on_roll[child] = 0
         self._roll(child, moment, "off_roll")
 
-    def _change_school(self, child: int, family: int, moment: int) -> None:
+    def _change_school(self, child: int, _family: int, moment: int) -> None:
         self._roll(child, moment - DAY, "off_roll")
         self._roll(child, moment, "on_roll")
 

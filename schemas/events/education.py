@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Literal
 
 from pydantic import Field
@@ -14,7 +14,7 @@ from schemas.envelope import Data, Event
 class AttendanceData(Data):
     """Data of `education.attendance`."""
 
-    date: datetime.date
+    date: dt.date
     am: AttendanceCode
     pm: AttendanceCode
 

@@ -142,8 +142,8 @@ def cin_census(
         raise Misused(
             "Set EHPS_PSEUDONYM_KEY: pseudonyms need a secret key, 16 characters or more."
         )
+    settings = settings_of(kafka, redis)
     if publish_too:
-        settings = settings_of(kafka, redis)
         require_log(settings)
     reports, published = [], 0
     with ExitStack() as stack:

@@ -122,7 +122,7 @@ class _Handler(ContentHandler):
         """Returns the line being read, from 1."""
         return self._shift + ((self._locator.getLineNumber() or 1) if self._locator else 1)
 
-    def startElement(self, name: str, attrs: AttributesImpl) -> None:  # noqa: N802 - SAX's name
+    def startElement(self, name: str, attrs: AttributesImpl) -> None:  # noqa: ARG002, N802 - SAX's names
         self.calls += 1
         self._depth += 1
         local = name.rpartition(":")[2]
@@ -166,7 +166,7 @@ class _Handler(ContentHandler):
         if len(node.text) <= MAX_TEXT and (node.text or content.strip()):
             node.text += content[: MAX_TEXT + 1]
 
-    def endElement(self, name: str) -> None:  # noqa: N802 - SAX's name
+    def endElement(self, name: str) -> None:  # noqa: ARG002, N802 - SAX's name
         self.calls += 1
         self._depth -= 1
         if self._skipping:

@@ -96,9 +96,11 @@ def test_segments_hold_every_record_when_the_broker_dropped_the_first(
 def test_without_the_throttle_the_archiver_reports_what_was_dropped(tmp_path: Path) -> None:
     with EmbeddedBroker({"full.v1": 1}) as broker:
         _produce(broker.bootstrap, "full.v1", [os.urandom(50_000) for _ in range(200)])
-        with Segments(broker.bootstrap, tmp_path / "segments") as segments:
-            with pytest.raises(SegmentsIncomplete, match=r"full\.v1"):
-                segments.drain(20)
+        with (
+            Segments(broker.bootstrap, tmp_path / "segments") as segments,
+            pytest.raises(SegmentsIncomplete, match=r"full\.v1"),
+        ):
+            segments.drain(20)
 
 
 def test_a_slow_reader_holds_the_producer_until_it_commits(embedded_kafka: Kafka) -> None:
@@ -106,7 +108,7 @@ def test_a_slow_reader_holds_the_producer_until_it_commits(embedded_kafka: Kafka
     throttle = Throttle(embedded_kafka.bootstrap, {topic: ["slow"]}, deadline_s=2)
     producer = Producer(_settings(embedded_kafka.bootstrap))
     sent = 0
-    with pytest.raises(ThrottleStalled, match=r"group slow is .* records behind"):
+    with pytest.raises(ThrottleStalled, match=r"group slow is .* records behind"):  # noqa: PT012
         while sent < 10_000:
             throttle.room(topic, 10_000)
             producer.produce(topic, os.urandom(10_000), partition=0)
