@@ -154,7 +154,7 @@ def _beat(batch: Batch, record: LogRecord) -> None:
     hear(
         authority,
         {source: epoch_seconds(sign) for source, sign in heartbeat.sources.items()},
-        batch.content(record.la),
+        batch.compiled(record.la).content,
     )
     if moved:
         for family in batch.due_families(record.la, authority.time)[:TIMERS_A_HEARTBEAT_MAX]:

@@ -1,4 +1,4 @@
-"""Alerts and scores written out: a draft of the policy, with everything a professional needs to decide on it."""
+"""Alerts and scores written out: what the policy decided, with everything a professional needs to decide on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,22 @@ import orjson
 from ehps.authority import coverage, is_heard
 from ehps.calendar import local_day, local_day_of
 from ehps.catalogue import BY_CODE, KINDS
-from ehps.explain import (
+from ehps.facts import VOID, Facts
+from ehps.kernel import UNIT
+from ehps.policy import (
+    COMBINATION,
+    STEP_DOWN,
+    STEP_UP,
+    Draft,
+    Look,
+    Setting,
+    alert_id,
+    rule_named,
+    withheld,
+)
+from ehps.state import STANDING_MAX, Standing
+from ehps.stepdown import expected_sources, tier
+from ehps.views import (
     BANDS,
     band_of,
     contributions,
@@ -20,103 +35,98 @@ from ehps.explain import (
     people_view,
     rule_names,
 )
-from ehps.facts import VOID, Facts
-from ehps.kernel import UNIT, Features
-from ehps.policy import (
-    COMBINATION,
-    STEP_DOWN,
-    STEP_UP,
-    Draft,
-    Setting,
-    alert_id,
-    rule_named,
-    withheld,
-)
-from ehps.state import STANDING_MAX, Family, Standing
-from ehps.stepdown import expected_sources, tier
 
 PROTECTIVE = [kind.code for kind in KINDS if "protective" in kind.tags]
 NEW_DAYS = 28
-"""Facts this young are listed as what changed."""
+"""Facts this young are listed as what changed,"""
+NEW_FACTS_MAX = 28
+"""at most so many."""
 
 
 class Output(NamedTuple):
-    """A message to send, keyed by family: what the record at `offset` made EHPS say. Alerts in shadow have a topic of their own."""
+    """A message to send, keyed by family: what the record at `offset` made EHPS say."""
 
     key: str
     value: bytes
     offset: int
-    shadow: bool = False
+    shadow: bool = False  # alerts in shadow have a topic of their own
 
 
 def raise_alert(
-    where: Setting,
-    key: str,
-    family: Family,
-    facts: Facts,
-    row: Features,
-    index: int,
-    draft: Draft,
-    sequence: int,
-    cause: str,
-    notes: tuple[str, ...] = (),
+    where: Setting, look: Look, draft: Draft, sequence: int, cause: str, notes: tuple[str, ...] = ()
 ) -> list[Output]:
     """Write the alert out, remember that it stands, and supersede a lower grade that stood."""
-    content, day = where.content, local_day_of(where.at)
-    name = alert_id(key, where, draft.rule, sequence)
-    sources = expected_sources(family, facts, row, index, day)
-    enough = content.policy.insufficient_data
-    insufficient = coverage(where.authority, sources, day, enough.days) < enough.coverage
-    new = _recent(facts, day)
-    open_tier = tier(int(row.spells[index]))
-    confidence = min((p.confidence for p in family.members().values()), default=1.0)
-    kept_back = withheld(where, key, draft)
+    case, name = look.family.case, alert_id(look.key, where, draft.rule, sequence)
+    kept_back = withheld(where, look.key, draft)
     document = {
-        "alert_id": name,
-        "kind": draft.kind,
-        "state": "raised",
-        "family": key,
-        "la": where.la,
-        "grade": draft.grade,
-        "rule": draft.rule,
-        "headline": headline(where, draft, new, row, index),
+        **_head(
+            where, look.key, Standing(name, draft.kind, draft.rule, draft.grade, where.at), "raised"
+        ),
+        "headline": headline(where, draft, look.facts),
         "response": draft.response,
-        "route": route(where, draft, open_tier),
-        "raised_at": iso(where.at),
+        "route": route(where, draft, tier(look.row.spells)),
         "due": None if draft.due is None else iso(draft.due),
-        "band": BANDS[band_of(lines(where.compiled), int(row.score[index]))],
-        "score_units": int(row.score[index]),
-        "unit": UNIT,
-        "contributions": contributions(where.compiled, family, facts, row, index, where.at),
-        "combinations": rule_names(where.compiled, int(row.rules[index])),
-        "new_facts": [fact_view(family, fact) for fact in new[::-1][:NEW_DAYS]],
-        "protective": [fact_view(family, fact) for fact in _protective(facts, day)],
-        "people": people_view(family, where.at),
-        "open_tier": open_tier,
-        "last_decision": family.decided,
-        "sources_heard": sorted(
-            s for s in where.authority.sources if is_heard(where.authority, s, day, content)
-        ),
-        "sources_silent": sorted(
-            s for s in sources if not is_heard(where.authority, s, day, content)
-        ),
-        "insufficient_data": insufficient,
-        "bound_reached": family.over,
-        "link_confidence": confidence,
-        "notes": [*notes, *_notes(where, confidence, insufficient, family.over)],
         "superseded_by": None,
         "cause": cause,
         "withheld": kept_back,
+        **_why(where, look, notes),
         **_provenance(where, sequence),
     }
-    results = [Output(key, orjson.dumps(document), where.offset, kept_back or _in_shadow(where))]
+    shadow = kept_back or _in_shadow(where)
+    results = [Output(look.key, orjson.dumps(document), where.offset, shadow)]
     if draft.kind == STEP_UP:
-        results += _supersede(where, key, family, draft, name, sequence)
-    family.standing = [
-        *family.standing,
-        Standing(name, draft.kind, draft.rule, draft.grade, where.at),
-    ][-STANDING_MAX:]
+        results += _supersede(where, look, draft, name, sequence)
+    stands = Standing(name, draft.kind, draft.rule, draft.grade, where.at)
+    case.standing = [*case.standing, stands][-STANDING_MAX:]
     return results
+
+
+def _head(where: Setting, key: str, alert: Standing, state: str) -> dict[str, Any]:
+    """What every message about an alert begins with."""
+    return {
+        "alert_id": alert.alert_id,
+        "kind": alert.kind,
+        "state": state,
+        "family": key,
+        "la": where.la,
+        "grade": alert.grade,
+        "rule": alert.rule,
+        "raised_at": iso(alert.at),
+    }
+
+
+def _why(where: Setting, look: Look, notes: tuple[str, ...]) -> dict[str, Any]:
+    """Score, contributions and dated facts; people; who was heard and who was not."""
+    family, facts, row = look.family, look.facts, look.row
+    content, day, authority = where.content, local_day_of(where.at), where.authority
+    sources = expected_sources(family, facts, row, day)
+    heard = {s for s in {*authority.sources, *sources} if is_heard(authority, s, day, content)}
+    enough = content.policy.insufficient_data
+    insufficient = coverage(authority, sources, day, enough.days) < enough.coverage
+    confidence = min((p.confidence for p in family.case.members().values()), default=1.0)
+    return {
+        "band": BANDS[band_of(lines(where.compiled), row.score)],
+        "score_units": row.score,
+        "unit": UNIT,
+        "contributions": contributions(where.compiled, family, facts, row, where.at),
+        "combinations": rule_names(where.compiled, row.rules),
+        "new_facts": [
+            fact_view(family, fact) for fact in _recent(facts, day)[::-1][:NEW_FACTS_MAX]
+        ],
+        "protective": [fact_view(family, fact) for fact in _protective(facts, day)],
+        "people": people_view(family, where.at),
+        "open_tier": tier(row.spells),
+        "last_decision": family.case.decided,
+        "sources_heard": sorted(heard & authority.sources.keys()),
+        "sources_silent": sorted(sources - heard),
+        "insufficient_data": insufficient,
+        "bound_reached": family.over,
+        "link_confidence": confidence,
+        "notes": [
+            *notes,
+            *_notes(where, confidence, insufficient=insufficient, over=family.over),
+        ],
+    }
 
 
 def _recent(facts: Facts, day: int) -> Facts:
@@ -133,15 +143,14 @@ def _protective(facts: Facts, day: int) -> Facts:
     return helpful[::-1][:10]
 
 
-def headline(where: Setting, draft: Draft, new: Facts, row: Features, index: int) -> str:
+def headline(where: Setting, draft: Draft, facts: Facts) -> str:
     """One plain sentence: what, and why now."""
     if draft.kind == STEP_DOWN:
-        return f"Review for stepping down: below the line for {where.content.policy.step_down.quiet_days} quiet days."
-    labels = list(
-        dict.fromkeys(
-            BY_CODE[int(f["kind"])].label for f in new[::-1] if where.compiled.cap[f["kind"]] > 0
-        )
-    )
+        days = where.content.policy.step_down.quiet_days
+        return f"Review for stepping down: below the line for {days} quiet days."
+    new = _recent(facts, local_day_of(where.at))[::-1]
+    scored = new[where.compiled.column[new["kind"]] >= 0]
+    labels = list(dict.fromkeys(BY_CODE[int(kind)].label for kind in scored["kind"]))
     since = f" New in {NEW_DAYS} days: {'; '.join(labels[:3])}." if labels else ""
     if draft.kind == COMBINATION:
         rule = rule_named(where.content, draft.rule)
@@ -157,11 +166,11 @@ def route(where: Setting, draft: Draft, open_tier: str) -> str:
     return routes[open_tier]
 
 
-def _notes(where: Setting, confidence: float, insufficient: bool, over: bool) -> list[str]:
+def _notes(where: Setting, confidence: float, *, insufficient: bool, over: bool) -> list[str]:
     policy, notes = where.content.policy, [where.content.release.notice]
     if confidence < policy.weak_link_below:
         notes.append(
-            "Verify the link between these people and this family: it is below the confidence the policy asks for."
+            "Verify link: a person's link to this family is less sure than the policy asks for."
         )
     if insufficient:
         notes.append("Insufficient data: not every source that this family should have was heard.")
@@ -186,26 +195,16 @@ def _provenance(where: Setting, sequence: int) -> dict[str, Any]:
     }
 
 
-def _supersede(
-    where: Setting, key: str, family: Family, draft: Draft, name: str, sequence: int
-) -> list[Output]:
-    grade = BANDS.index(draft.grade or "blue")
+def _supersede(where: Setting, look: Look, draft: Draft, name: str, sequence: int) -> list[Output]:
+    grade, case = BANDS.index(draft.grade or "blue"), look.family.case
     lower = [
-        a for a in family.standing if a.kind == STEP_UP and BANDS.index(a.grade or "red") < grade
+        alert
+        for alert in case.standing
+        if alert.kind == STEP_UP and BANDS.index(alert.grade or "red") < grade
     ]
-    family.standing = [a for a in family.standing if a not in lower]
-    return [
-        ended(
-            where,
-            key,
-            alert,
-            "superseded",
-            f"A higher grade was raised: {draft.grade}.",
-            name,
-            sequence,
-        )
-        for alert in lower
-    ]
+    case.standing = [alert for alert in case.standing if alert not in lower]
+    why = f"A higher grade was raised: {draft.grade}."
+    return [ended(where, look.key, alert, "superseded", why, name, sequence) for alert in lower]
 
 
 def ended(
@@ -217,17 +216,10 @@ def ended(
     successor: str | None,
     sequence: int,
 ) -> Output:
-    """An alert's end: `superseded` by a higher grade, or `withdrawn` because its ground was taken away."""
+    """An alert's end: `superseded` by a higher grade, or `withdrawn`: its ground was taken away."""
     document = {
-        "alert_id": alert.alert_id,
-        "kind": alert.kind,
-        "state": state,
-        "family": key,
-        "la": where.la,
-        "grade": alert.grade,
-        "rule": alert.rule,
+        **_head(where, key, alert, state),
         "headline": why,
-        "raised_at": iso(alert.at),
         "at": iso(where.at),
         "superseded_by": successor,
         "cause": "record" if state == "superseded" else "retraction",
@@ -236,48 +228,24 @@ def ended(
     return Output(key, orjson.dumps(document), where.offset, _in_shadow(where))
 
 
-def score_output(where: Setting, key: str, score: int, insufficient: bool, sequence: int) -> Output:
+def score_output(
+    where: Setting, key: str, score: int, sequence: int, *, insufficient: bool
+) -> Output:
     """The family's new score, for read models that keep the greatest position a family."""
-    return Output(
-        key,
-        orjson.dumps(
-            {
-                "family": key,
-                "la": where.la,
-                "at": iso(where.at),
-                "score_units": score,
-                "band": BANDS[band_of(lines(where.compiled), score)],
-                "insufficient_data": insufficient,
-                "position": {
-                    "partition": where.partition,
-                    "offset": where.offset,
-                    "sequence": sequence,
-                },
-            }
-        ),
-        where.offset,
+    band = BANDS[band_of(lines(where.compiled), score)]
+    return _score(
+        where, key, sequence, score_units=score, band=band, insufficient_data=insufficient
     )
 
 
 def unscored_output(where: Setting, key: str, reason: str, sequence: int) -> Output:
     """The kernel failed on this family: its fact is kept, and somebody must look."""
-    return Output(
-        key,
-        orjson.dumps(
-            {
-                "family": key,
-                "la": where.la,
-                "at": iso(where.at),
-                "score_units": None,
-                "band": None,
-                "insufficient_data": True,
-                "error": reason,
-                "position": {
-                    "partition": where.partition,
-                    "offset": where.offset,
-                    "sequence": sequence,
-                },
-            }
-        ),
-        where.offset,
+    return _score(
+        where, key, sequence, score_units=None, band=None, insufficient_data=True, error=reason
     )
+
+
+def _score(where: Setting, key: str, sequence: int, **values: Any) -> Output:
+    position = {"partition": where.partition, "offset": where.offset, "sequence": sequence}
+    document = {"family": key, "la": where.la, "at": iso(where.at), **values, "position": position}
+    return Output(key, orjson.dumps(document), where.offset)

@@ -1,4 +1,4 @@
-"""Controls, heartbeats and coverage: what is in force in an authority, what time it is there, and who has been heard."""
+"""Controls, heartbeats and coverage: what is in force in an authority, its time, and who has been heard."""
 
 from __future__ import annotations
 

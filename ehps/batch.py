@@ -9,16 +9,20 @@ from typing import Self
 from ehps.alerts import Output
 from ehps.authority import coverage, in_force
 from ehps.calendar import local_day_of
-from ehps.content import Content, Library
-from ehps.facts import ON_ROLL_BIT
-from ehps.kernel import STATE_BIT, Features
-from ehps.policy import Setting, setting
+from ehps.content import Library
+from ehps.kernel import Compiled, compile_content
+from ehps.policy import Setting
 from ehps.state import Authority, Family, Partition
 
 
 @dataclass(slots=True)
 class Batch:
-    """Decoded states, and what has been put out so far."""
+    """Decoded states, and what has been put out so far.
+
+    Args:
+        raw: states as read; `families` holds those that were looked at.
+        timers: authority -> family -> due, of the timers that heartbeats of this batch may fire.
+    """
 
     partition: Partition
     library: Library
@@ -28,8 +32,8 @@ class Batch:
     timers: dict[str, dict[str, int]] = field(default_factory=dict)
     alerts: list[Output] = field(default_factory=list)
     scores: list[Output] = field(default_factory=list)
-    sequences: Counter[int] = field(default_factory=Counter)
-    _enough: dict[tuple[str, int, bool, bool], bool] = field(default_factory=dict)
+    _due_read: dict[str, int | None] = field(default_factory=dict)
+    _sequences: Counter[int] = field(default_factory=Counter)
 
     @classmethod
     def load(
@@ -50,61 +54,39 @@ class Batch:
         """The authority's part of the partition state, made at first sight."""
         return self.partition.authorities.setdefault(la, Authority())
 
-    def content(self, la: str) -> Content:
-        """The content in force in `la`."""
-        return in_force(self.authority(la), self.library)
+    def compiled(self, la: str) -> Compiled:
+        """The content in force in `la`, as tables."""
+        return compile_content(in_force(self.authority(la), self.library))
 
-    def family(self, key: str, la: str) -> Family:
+    def family(self, key: str) -> Family:
         """The family's working copy, decoded once."""
         family = self.families.get(key)
         if family is None:
-            raw = self.raw[key]
-            family = self.families[key] = Family(la) if raw is None else Family.decode(raw)
+            family = self.families[key] = Family(self.raw[key])
+            self._due_read[key] = family.due()
         return family
 
     def setting(self, la: str, at: int, offset: int) -> Setting:
         """Where the policy is applied."""
-        return setting(la, self.authority(la), self.library, at, self.partition_id, offset)
+        return Setting(la, self.authority(la), self.compiled(la), at, self.partition_id, offset)
 
     def next_sequence(self, offset: int) -> int:
         """Number of the next output of the record at `offset`."""
-        self.sequences[offset] += 1
-        return self.sequences[offset] - 1
+        self._sequences[offset] += 1
+        return self._sequences[offset] - 1
 
     def note_timer(self, key: str, family: Family) -> None:
         """Keep the index of due families in step with the family."""
-        due = family.due()
+        index, due = self.timers.setdefault(key[:9], {}), family.due()
         if due is None:
-            self.timers.get(family.la, {}).pop(key, None)
+            index.pop(key, None)
         else:
-            self.timers.setdefault(family.la, {})[key] = due
+            index[key] = due
 
     def due_families(self, la: str, until: int) -> list[str]:
         """Families with a timer due by `until`, in order of (due, family)."""
-        return [
-            key
-            for due, key in sorted((due, key) for key, due in self.timers.get(la, {}).items())
-            if due <= until
-        ]
-
-    def insufficient(self, where: Setting, row: Features, index: int) -> bool:
-        """Whether too few days were heard from the sources that every such family should have."""
-        on_roll = bool(int(row.spells[index]) & ON_ROLL_BIT)
-        young = bool(int(row.states[index]) & STATE_BIT["child_under_5"])
-        key = (where.la, where.at, on_roll, young)
-        if key not in self._enough:
-            sources = [
-                "police",
-                "social-care",
-                *(["education"] if on_roll else []),
-                *(["health"] if young else []),
-            ]
-            rule = where.content.policy.insufficient_data
-            self._enough[key] = (
-                coverage(where.authority, sources, local_day_of(where.at), rule.days)
-                < rule.coverage
-            )
-        return self._enough[key]
+        due = sorted((at, key) for key, at in self.timers.get(la, {}).items())
+        return [key for at, key in due if at <= until]
 
     def changed_states(self) -> dict[str, bytes]:
         """Bytes of the families whose state is not what was read."""
@@ -112,9 +94,19 @@ class Batch:
         return {key: value for key, value in encoded.items() if value != self.raw[key]}
 
     def changed_timers(self) -> dict[tuple[str, str], int | None]:
-        """Next timer of every family that was touched and has, or may have had, one."""
+        """Next timer of every family whose next timer is another than was read."""
         return {
-            (family.la, key): family.due()
+            (key[:9], key): due
             for key, family in self.families.items()
-            if family.timers or self.raw[key] is not None
+            if (due := family.due()) != self._due_read[key]
         }
+
+
+def too_little_heard(where: Setting, *, on_roll: bool, under_five: bool) -> bool:
+    """Whether too few days were heard from the sources that every such family should have."""
+    sources = {"police", "social-care"}
+    sources |= {"education"} if on_roll else set()
+    sources |= {"health"} if under_five else set()
+    rule = where.content.policy.insufficient_data
+    heard = coverage(where.authority, sources, local_day_of(where.at), rule.days)
+    return heard < rule.coverage

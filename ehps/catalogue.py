@@ -18,14 +18,19 @@ from schemas.codes import ABSENT_CODES
 
 
 class Horizon(IntEnum):
-    """How long a fact counts, and which bound it shares."""
+    """How long a fact counts, how long it is kept, and which bound it shares."""
 
     EVENTS = 0
     ATTENDANCE = 1
+    SPELLS = 2
 
 
-HORIZON_DAYS = (730, 182)
+COUNTED_DAYS = (730, 182, 730)
 """Days after which a fact of each horizon class no longer counts."""
+
+KEPT_DAYS = (730, 182, 1 << 30)
+"""Days after which it is forgotten. Starts and ends of spells are kept: whether a spell is open is known
+from them however long ago it began, and taking a later one back must bring the earlier one to light."""
 
 FACTS_MAX = 512
 """Newest facts a family keeps of each horizon class: 36 bytes each, so at most 36 KiB a family."""
@@ -57,7 +62,6 @@ class Kind:
     rank: int = 0
     where: Mapping[str, frozenset[str]] = field(default_factory=dict)
     slot: int = 0
-    horizon: Horizon = Horizon.EVENTS
     daily: bool = False
     tags: frozenset[str] = frozenset()
     spell: str | None = None
@@ -123,7 +127,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(code=11, name="police.arrest.child", event="police.arrest.v1", where=_when(who="child"),
          label="Child arrested", heading=7, rank=40, tags=_tags("youth_justice")),
     Kind(code=15, name="education.attendance", event="education.attendance.v1", label="School sessions missed", heading=1,
-         horizon=Horizon.ATTENDANCE, daily=True, value="absent_sessions"),
+         daily=True, value="absent_sessions"),
     Kind(code=16, name="education.on_roll", event="education.enrolment.v1", where=_when(status="on_roll"),
          label="On the roll of a school", spell="on_roll", edge="start"),
     Kind(code=17, name="education.off_roll", event="education.enrolment.v1", where=_when(status="off_roll"),
@@ -272,7 +276,15 @@ TIERS = ("none", "early_help", "child_in_need", "child_protection", "looked_afte
 """The statutory ladder, lowest first; each name but the first is also a spell."""
 
 BY_CODE = {kind.code: kind for kind in KINDS}
+_SPELL_SLOTS = {(kind.event, kind.slot) for kind in KINDS if kind.spell}
 BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+def horizon_of(kind: Kind) -> Horizon:
+    """Its class. Kinds that exclude each other share one, so that versions of a fact are forgotten together."""
+    if (kind.event, kind.slot) in _SPELL_SLOTS:
+        return Horizon.SPELLS
+    return Horizon.ATTENDANCE if kind.daily else Horizon.EVENTS
 
 
 @cache
@@ -302,7 +314,7 @@ def catalogue_hash() -> str:
     """SHA-256 over every entry: a release names the catalogue that it was made for."""
     text = "\n".join(
         f"{k.code}|{k.name}|{k.event}|{sorted((n, sorted(v)) for n, v in k.where.items())}|{k.heading}|{k.rank}|{k.slot}"
-        f"|{k.horizon}|{k.daily}|{sorted(k.tags)}|{k.spell}|{k.edge}|{k.value}"
+        f"|{k.daily}|{sorted(k.tags)}|{k.spell}|{k.edge}|{k.value}"
         for k in KINDS
     )
     return hashlib.sha256(text.encode()).hexdigest()

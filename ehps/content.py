@@ -19,7 +19,7 @@ from ehps.errors import ContentError, ContentMissing
 from schemas.control import Control
 
 KERNEL_VERSION = 1
-"""Version of the arithmetic in `ehps.kernel`. A control names it; kernels in force within kept history ship together."""
+"""Version of the arithmetic in `ehps.kernel`; kernels in force within kept history ship together."""
 
 CONDITION_CODES = {name: code for code, (name, _, _) in CONDITIONS.items()}
 TAGS = frozenset(tag for kind in KINDS for tag in kind.tags)
@@ -32,7 +32,7 @@ class _Strict(BaseModel):
 
 
 class Points(_Strict):
-    """Points of one kind: `points` x 2^(-age in days / `half_life`), at most `cap` for all facts of the kind together."""
+    """Points of one kind: `points` x 2^(-age in days / `half_life`), at most `cap` for all its facts together."""
 
     points: float = Field(gt=0, le=100)
     half_life: int = Field(ge=1, le=730)

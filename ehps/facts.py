@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ehps.calendar import local_day
-from ehps.catalogue import FACTS_MAX, HORIZON_DAYS, KINDS, Horizon
+from ehps.catalogue import COUNTED_DAYS, FACTS_MAX, KEPT_DAYS, KINDS, Horizon, horizon_of
 
 FACT: Final = np.dtype(
     [
@@ -43,7 +43,8 @@ Facts = NDArray[np.void]
 NO_FACTS: Final[Facts] = np.empty(0, FACT)
 NEVER: Final = 2**31 - 1
 
-HORIZON_OF = np.zeros(256, np.int64)
+COUNTED_OF = np.zeros(256, np.int64)
+KEPT_OF = np.zeros(256, np.int64)
 SPELL_OF = np.zeros(256, np.uint8)
 IS_START = np.zeros(256, bool)
 CLASS_OF = np.zeros(256, np.uint8)
@@ -54,8 +55,9 @@ ON_ROLL_BIT: Final = 1 << SPELLS.index("on_roll")
 """Bit of the on-roll spell in a row's open spells."""
 
 for _kind in KINDS:
-    HORIZON_OF[_kind.code] = HORIZON_DAYS[_kind.horizon]
-    CLASS_OF[_kind.code] = _kind.horizon
+    CLASS_OF[_kind.code] = horizon_of(_kind)
+    COUNTED_OF[_kind.code] = COUNTED_DAYS[horizon_of(_kind)]
+    KEPT_OF[_kind.code] = KEPT_DAYS[horizon_of(_kind)]
     if _kind.spell:
         SPELL_OF[_kind.code] = SPELLS.index(_kind.spell) + 1
         IS_START[_kind.code] = _kind.edge == "start"
@@ -111,39 +113,24 @@ def ages(facts: Facts, day: int | NDArray[np.int64]) -> NDArray[np.int64]:
     return day - local_day(facts["occurred"].astype(np.int64))
 
 
-def registers(facts: Facts) -> NDArray[np.bool_]:
-    """The newest live start and end of each person's spell: they never expire, so that an open spell stays known.
-
-    `facts` are sorted by key.
-    """
-    keep = np.zeros(len(facts), bool)
-    spells = np.flatnonzero((SPELL_OF[facts["kind"]] > 0) & (facts["flags"] & VOID == 0))
-    newest: dict[tuple[int, int, bool], int] = {}
-    for index in spells.tolist():
-        kind = int(facts["kind"][index])
-        newest[(int(facts["person"][index]), int(SPELL_OF[kind]), bool(IS_START[kind]))] = index
-    keep[list(newest.values())] = True
-    return keep
-
-
-def retain(facts: Facts, day: int) -> tuple[Facts, bool]:
-    """What a family keeps on `day`: facts within their horizon, the newest `FACTS_MAX` of a class, and registers.
+def retained(facts: Facts, day: int) -> tuple[NDArray[np.bool_], bool]:
+    """What a family keeps on `day`: facts that are not forgotten yet, the newest `FACTS_MAX` of a class.
 
     Args:
         facts: sorted by key, one version a key.
         day: days since 1970, in London.
 
     Returns:
-        The kept facts, and whether a bound was reached.
+        Which facts are kept, and whether a bound was reached.
     """
-    keep = ages(facts, day) <= HORIZON_OF[facts["kind"]]
+    keep = ages(facts, day) <= KEPT_OF[facts["kind"]]
     over = False
     for horizon in Horizon:
         held = np.flatnonzero(keep & (CLASS_OF[facts["kind"]] == horizon))
         if len(held) > FACTS_MAX:
             keep[held[:-FACTS_MAX]] = False
             over = True
-    return facts[keep | registers(facts)], over
+    return keep, over
 
 
 def merge(held: Facts, new: Facts) -> Facts:

@@ -1,4 +1,4 @@
-"""Who belongs to a family, and what professionals decided: registers in the family's header."""
+"""Who belongs to a family, and what professionals decided: registers in the family's case."""
 
 from __future__ import annotations
 
@@ -9,53 +9,56 @@ from ehps.batch import Batch
 from ehps.calendar import date_to_day, local_day_of
 from ehps.errors import InvariantBroken
 from ehps.log import LogRecord
-from ehps.rescore import row_of, tell, withdraw
+from ehps.policy import Look, row_of
+from ehps.rescore import tell, withdraw
 from ehps.state import PEOPLE_MAX, Family, Person
 from ehps.stepdown import start_quiet
+from ehps.views import BANDS
 
 
 def join_or_leave(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
-    """Take in a membership: the greatest (version, document) wins; facts of people who left no longer count."""
-    family = batch.family(record.family, record.la)
+    """Take in a membership: the greatest (version, document) wins; facts of people who left do not count."""
+    family, people = batch.family(record.family), batch.family(record.family).case.people
     where = batch.setting(record.la, batch.authority(record.la).time, record.offset)
-    held = family.people.get(document["subject"])
-    new = _person(document, where.at)
+    held = people.get(document["subject"])
+    new = _person(document, where.at if held is None else held.since)
     if held is not None and _order(held) >= _order(new):
         batch.partition.count("membership_duplicate")
         return
-    if held is not None:
-        new.since = held.since
     batch.partition.count("membership")
-    family.people[document["subject"]] = new
+    people[document["subject"]] = new
     _bound(family)
     if held is None and new.role == "child":
         # A new child in the household is news whatever was said before: it breaks the cool-down.
-        family.alerted = {
-            name: at for name, at in family.alerted.items() if name not in ("green", "amber", "red")
-        }
-    if not len(family.facts):
-        return
+        for grade in BANDS:
+            family.case.alerted.pop(grade, None)
+    if family.facts:
+        _look_again(batch, record, left=new.removed)
+
+
+def _look_again(batch: Batch, record: LogRecord, *, left: bool) -> None:
+    """Whose facts count has changed: the family is told anew, and its quiet days start again."""
+    family, key = batch.family(record.family), record.family
+    where = batch.setting(record.la, batch.authority(record.la).time, record.offset)
     facts = family.counted()
-    row = row_of(where, family, facts)
-    if new.removed:
-        withdraw(batch, where, record.family, family, facts)
-    tell(batch, where, record.family, family, facts, row, 0, None, "record")
+    look = Look(key, family, facts, row_of(where, family, facts))
+    if left:
+        withdraw(batch, where, key, family, facts)
+    tell(batch, where, look, None, "record")
     if family.below_since is not None:
-        start_quiet(where.content, family, row, 0, local_day_of(where.at))
-        batch.note_timer(record.family, family)
+        start_quiet(where.content, family, look.row.spells, local_day_of(where.at))
+        batch.note_timer(key, family)
 
 
 def _person(document: dict[str, Any], since: int) -> Person:
-    born = document.get("born")
-    day = None if born is None else date_to_day(datetime.strptime(f"{born}-15", "%Y-%m-%d").date())  # noqa: DTZ007
-    return Person(
-        document["version"],
-        document["role"],
-        day,
-        float(document["confidence"]),
-        bool(document["removed"]),
-        since,
+    month = document.get("born")
+    born = (
+        None
+        if month is None
+        else date_to_day(datetime.strptime(f"{month}-15Z", "%Y-%m-%d%z").date())
     )
+    confidence, removed = float(document["confidence"]), bool(document["removed"])
+    return Person(document["version"], document["role"], born, confidence, removed, since)
 
 
 def _order(person: Person) -> tuple[str, bool, str, int, float]:
@@ -63,35 +66,30 @@ def _order(person: Person) -> tuple[str, bool, str, int, float]:
 
 
 def _bound(family: Family) -> None:
-    if len(family.people) <= PEOPLE_MAX:
+    """Past the bound the oldest who left gives way; if none left, the oldest, and the state says so."""
+    people = family.case.people
+    if len(people) <= PEOPLE_MAX:
         return
-    left = sorted((p.version, subject) for subject, p in family.people.items() if p.removed)
-    if not left:
-        family.over = True
-        left = sorted((p.version, subject) for subject, p in family.people.items())
-    del family.people[left[0][1]]
+    left = [subject for subject, person in people.items() if person.removed]
+    family.over |= not left
+    del people[min(left or people, key=lambda subject: (people[subject].version, subject))]
 
 
 def decide(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
     """Remember a professional's decision: the next alert shows it."""
-    family = batch.family(record.family, record.la)
-    data = document["data"]
-    decision = {
-        "id": document["id"],
-        "at": document["time"],
-        "alert_id": data["alert_id"],
-        "action": data["action"],
-    }
+    case, data = batch.family(record.family).case, document["data"]
+    decision = {"id": document["id"], "at": document["time"], **_named(data)}
     if not decision["id"]:
         raise InvariantBroken("a decision without id passed validation")
-    held = family.decided
+    held = case.decided
     if held is not None and (held["at"], held["id"]) >= (decision["at"], decision["id"]):
         batch.partition.count("decision_duplicate")
         return
     batch.partition.count("decision")
-    family.decided = decision
-    family.standing = [
-        a
-        for a in family.standing
-        if data["action"] != "wrong_family" or a.alert_id != data["alert_id"]
-    ]
+    case.decided = decision
+    if data["action"] == "wrong_family":
+        case.standing = [alert for alert in case.standing if alert.alert_id != data["alert_id"]]
+
+
+def _named(data: dict[str, Any]) -> dict[str, Any]:
+    return {"alert_id": data["alert_id"], "action": data["action"]}

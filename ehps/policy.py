@@ -1,22 +1,24 @@
-"""Policy: which rows of features are worth telling somebody. One family at a time, in the order of its log.
+"""Policy: what is worth telling somebody. One family at a time, in the order of its log.
 
-`band` is the band alerted; it falls back only when the score falls below the down line (hysteresis), so that a score
-that wavers about a line alerts once.
+`band` is the band alerted; it falls back only when the score falls below the down line (hysteresis), so
+that a score that wavers about a line alerts once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from ehps.authority import in_force
-from ehps.content import Clock, Content, Library, Rule
-from ehps.explain import BANDS, band_of, lines, rule_names
-from ehps.kernel import DAY, UNIT, Compiled, Features, compile_content
-from ehps.state import Authority, Family
+import numpy as np
+
+from ehps.content import Clock, Content, Rule
+from ehps.facts import Facts, hash32
+from ehps.kernel import DAY, UNIT, Compiled, Row, features, pack_rows
+from ehps.state import Authority, Family, Standing
+from ehps.views import BANDS, band_of, lines, rule_names
 
 STEP_UP, STEP_DOWN, COMBINATION = "step_up", "step_down", "combination"
+RED = BANDS.index("red")
 
 
 class Draft(NamedTuple):
@@ -27,11 +29,9 @@ class Draft(NamedTuple):
     grade: str | None
     response: str
     due: int | None
-    new: bool = True  # False: no more than a pattern present already
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """Where and when the policy is applied."""
 
     la: str
@@ -47,53 +47,71 @@ class Setting:
         return self.compiled.content
 
 
-def setting(
-    la: str, authority: Authority, library: Library, at: int, partition: int, offset: int
-) -> Setting:
-    """The setting for one record or timer."""
-    return Setting(
-        la, authority, compile_content(in_force(authority, library)), at, partition, offset
-    )
+class Look(NamedTuple):
+    """A family as the policy sees it: the facts that count, and their features at the moment."""
+
+    key: str
+    family: Family
+    facts: Facts
+    row: Row
+
+
+def row_of(where: Setting, family: Family, facts: Facts, at: int | None = None) -> Row:
+    """Features of one family at one moment (default: the setting's)."""
+    moment = where.at if at is None else at
+    return features(where.compiled, pack_rows([facts], [moment], [family.births()])).row(0)
 
 
 def alert_id(family: str, where: Setting, rule: str, sequence: int) -> str:
-    """The alert's name for ever: a hash of family, position and rule, so that a repeat after a crash is the same alert."""
+    """The alert's name for ever: a hash of family, position and rule. A repeat after a crash has the same."""
     text = f"{family}|{where.partition}|{where.offset}|{sequence}|{rule}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def drafts(
-    where: Setting, family: Family, before: int | None, row: Features, index: int
-) -> list[Draft]:
-    """What this row raises; the family's memory of what was alerted moves on.
+def drafts(where: Setting, look: Look, before: int | None) -> list[Draft]:
+    """What this look at the family raises; its memory of what was alerted moves on.
 
     Args:
         before: score just before the record (units), which silence may have let fall below the down line.
     """
     if before is not None and before < round(where.content.policy.lines.down * UNIT):
-        family.band = 0
-    combos = combinations(where, family, int(row.rules[index]))
-    step = step_up(where, family, row, index, new_combination=bool(combos))
+        look.family.band = 0
+    combos = combinations(where, look)
+    step = step_up(where, look, new_combination=bool(combos))
     return ([step] if step else []) + combos
 
 
-def step_up(
-    where: Setting, family: Family, row: Features, index: int, *, new_combination: bool
-) -> Draft | None:
+def step_up(where: Setting, look: Look, *, new_combination: bool) -> Draft | None:
     """A band crossed upwards on new facts, or with a combination, outside the cool-down of its grade."""
-    rule = where.content.policy.step_up
-    raw = band_of(lines(where.compiled), int(row.score[index]))
-    if raw <= family.band:
+    family, alerted = look.family, look.family.case.alerted
+    band = band_of(lines(where.compiled), look.row.score)
+    if band == RED and _red_on_weak_links_alone(where, look):
+        band -= 1
+    if band <= family.band or not _on_new_facts(where, look.row):
         return None
-    if row.fresh[index] < round(rule.fresh_points * UNIT) and not row.rules[index]:
+    last = max((alerted.get(BANDS[grade], 0) for grade in range(band, len(BANDS))), default=0)
+    cool_down = where.content.policy.step_up.cool_down_days * DAY
+    if last and where.at - last < cool_down and not new_combination:
         return None
-    last = max((family.alerted.get(BANDS[grade], 0) for grade in range(raw, len(BANDS))), default=0)
-    if last and where.at - last < rule.cool_down_days * DAY and not new_combination:
-        return None
-    grade = BANDS[raw]
-    family.band = raw
-    family.alerted[grade] = where.at
+    grade = BANDS[band]
+    family.band = band
+    alerted[grade] = where.at
     return Draft(STEP_UP, "band", grade, _GRADE_RESPONSE[grade], _grade_due(where, grade))
+
+
+def _on_new_facts(where: Setting, row: Row) -> bool:
+    """Old facts alone have been seen before."""
+    return row.fresh >= round(where.content.policy.step_up.fresh_points * UNIT) or bool(row.rules)
+
+
+def _red_on_weak_links_alone(where: Setting, look: Look) -> bool:
+    """Whether red rests on facts of people whose link to the family is in doubt."""
+    limit = where.content.policy.weak_link_below
+    weak = [hash32(s) for s, p in look.family.case.members().items() if p.confidence < limit]
+    if not weak:
+        return False
+    sure = look.facts[~np.isin(look.facts["person"], weak)]
+    return band_of(lines(where.compiled), row_of(where, look.family, sure).score) < RED
 
 
 _GRADE_RESPONSE = {
@@ -112,31 +130,27 @@ def _grade_due(where: Setting, grade: str) -> int:
     return working.next_digest(where.at)
 
 
-def combinations(where: Setting, family: Family, bits: int) -> list[Draft]:
+def combinations(where: Setting, look: Look) -> list[Draft]:
     """Combinations that match and are outside their cool-down."""
-    rules = where.content.rules
-    result = []
-    for name in rule_names(where.compiled, bits):
-        last = family.alerted.get(name, 0)
-        if last and where.at - last < rules.cool_down_days * DAY:
-            continue
-        rule = next(
-            r for number, r in enumerate(rules.rules) if bits >> number & 1 and r.name == name
-        )
-        family.alerted[name] = where.at
-        result.append(Draft(COMBINATION, name, None, rule.response, _clock_due(where, rule.clock)))
-    return result
+    rules, bits, alerted = where.content.rules, look.row.rules, look.family.case.alerted
+    result: dict[str, Draft] = {}
+    for number, rule in enumerate(rules.rules):
+        last = alerted.get(rule.name, 0)
+        cooling = last and where.at - last < rules.cool_down_days * DAY
+        if bits >> number & 1 and not cooling and rule.name not in result:
+            due = _clock_due(where, rule.clock)
+            result[rule.name] = Draft(COMBINATION, rule.name, None, rule.response, due)
+    alerted.update(dict.fromkeys(result, where.at))
+    return list(result.values())
 
 
 def _clock_due(where: Setting, clock: Clock) -> int:
     if clock.days is not None:
         return where.content.working.due_after_days(where.at, clock.days)
     hours = clock.hours or 0
-    return (
-        where.at + hours * 3600
-        if clock.any_hour
-        else where.content.working.due_after_hours(where.at, hours)
-    )
+    if clock.any_hour:
+        return where.at + hours * 3600
+    return where.content.working.due_after_hours(where.at, hours)
 
 
 def rule_named(content: Content, name: str) -> Rule | None:
@@ -144,21 +158,14 @@ def rule_named(content: Content, name: str) -> Rule | None:
     return next((rule for rule in content.rules.rules if rule.name == name), None)
 
 
-def still_raised(
-    where: Setting, kind: str, rule: str, grade: str | None, row: Features, index: int
-) -> bool:
+def still_raised(where: Setting, alert: Standing, row: Row) -> bool:
     """Whether an alert's rule would have raised it, from the features at the alert's own moment."""
-    content = where.content
-    if kind == COMBINATION:
-        return rule in rule_names(where.compiled, int(row.rules[index]))
-    if kind == STEP_UP:
-        fresh = row.fresh[index] >= round(content.policy.step_up.fresh_points * UNIT) or bool(
-            row.rules[index]
-        )
-        return bool(fresh) and band_of(lines(where.compiled), int(row.score[index])) >= BANDS.index(
-            grade or "red"
-        )
-    return bool(row.score[index] < round(content.policy.lines.down * UNIT))
+    if alert.kind == COMBINATION:
+        return alert.rule in rule_names(where.compiled, row.rules)
+    if alert.kind == STEP_UP:
+        grade = BANDS.index(alert.grade or "red")
+        return _on_new_facts(where, row) and band_of(lines(where.compiled), row.score) >= grade
+    return row.score < round(where.content.policy.lines.down * UNIT)
 
 
 def withheld(where: Setting, family: str, draft: Draft) -> bool:

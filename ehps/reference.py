@@ -13,7 +13,7 @@ import numpy as np
 from ehps.calendar import SchoolCalendar, local_day_of
 from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, HEADINGS_CODE, Kind
 from ehps.content import CONDITION_CODES, Condition, Content, Rule
-from ehps.facts import HORIZON_OF, SPELLS, VOID, Facts
+from ehps.facts import COUNTED_OF, SPELLS, VOID, Facts
 from ehps.kernel import BEFORE, POSITIVE, POSITIVE_ATTENDANCE, RECENT, SEVERE, STATE_BIT, UNIT
 
 
@@ -47,7 +47,7 @@ def score(content: Content, facts: Facts, moment: int, births: list[int]) -> Ans
     """Every feature of one family at `moment` (seconds); `births` are its children's days of birth."""
     today = local_day_of(moment)
     happened = [told for told in (_told(fact, today) for fact in facts) if told is not None]
-    live = [t for t in happened if t.age <= HORIZON_OF[t.kind.code]]
+    live = [t for t in happened if t.age <= COUNTED_OF[t.kind.code]]
     spells, schools = _spells(happened)
     states = _states(content.school, live, schools, today)
     states |= STATE_BIT["child_under_1"] if any(today - born < 365 for born in births) else 0

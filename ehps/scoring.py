@@ -1,241 +1,281 @@
-"""Records with facts: merge them into their families, features for the whole batch at once, then the policy in order."""
+"""Records with facts: merged into their families, features of the whole batch at once, then the policy in order."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ehps.batch import Batch
-from ehps.calendar import local_day_of
+from ehps.batch import Batch, too_little_heard
+from ehps.calendar import local_day, local_day_of
 from ehps.catalogue import FACTS_MAX
-from ehps.facts import HORIZON_OF, SPELL_OF, VOID, Facts, ages, from_wire, hash32, retain
-from ehps.kernel import Compiled, Features, pack_rows
+from ehps.facts import (
+    FACT,
+    KEPT_OF,
+    ON_ROLL_BIT,
+    SPELLS,
+    VOID,
+    WIRE_BYTES,
+    Facts,
+    from_wire,
+    retained,
+)
+from ehps.kernel import STATE_BIT, Bools, Features, Ints, Rows, pack_births, pack_rows
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
-from ehps.rescore import fail, safely, tell, withdraw
-from ehps.stepdown import RESTART, start_quiet
+from ehps.policy import Look, Setting
+from ehps.rescore import emit_score, fail, judge_bands, safely, withdraw
+from ehps.state import Family
+from ehps.stepdown import RESTART, reviewable, schedule, set_watch, start_quiet
 from ehps.timeline import Timeline, timeline
 from ehps.timers import fire
+from ehps.views import lines
 
 BLOCK_FACTS = 8192
 """Facts in one call of the kernel: blocks of this size stay in a processor's cache."""
 
 
-class _Rescored(NamedTuple):
-    """A record that changed its family's facts."""
-
-    number: int
-    key: str
-    held: Facts  # the family's set after the record
-    counted: Facts  # those that count
-
-
-def score_records(batch: Batch, records: list[LogRecord]) -> None:
+def score_records(batch: Batch, records: Sequence[LogRecord]) -> None:
     """Apply events and retractions of one stretch of the log, between two records of any other kind."""
     for la in dict.fromkeys(record.la for record in records):
         mine = [record for record in records if record.la == la]
-        now = batch.authority(la).time
-        batch.content(la)  # without a control in force nothing may be scored
-        for key, offset in {record.family: record.offset for record in reversed(mine)}.items():
-            due = batch.family(key, la).due()
-            if due is not None and due <= now:
-                fire(batch, key, now, offset)
-        for run in _runs(batch, mine, la, local_day_of(now)):
-            _score_run(batch, run, la, now)
+        where = batch.setting(la, batch.authority(la).time, 0)
+        first = {record.family: record.offset for record in reversed(mine)}
+        for key in dict.fromkeys(record.family for record in mine):
+            due = batch.family(key).due()
+            if due is not None and due <= where.at:
+                fire(batch, key, where.at, first[key])
+        for run, bounded in _runs(batch, mine):
+            _Run(batch, where, run, bounded=bounded).score()
 
 
-def _runs(batch: Batch, records: list[LogRecord], la: str, day: int) -> Iterator[list[LogRecord]]:
-    """All records together, but for families near a bound or told of a long-past spell: those go one by one.
+def _runs(batch: Batch, records: Sequence[LogRecord]) -> Iterator[tuple[Sequence[LogRecord], bool]]:
+    """All records together, but for families near their bound: those go one by one, and are cut to it.
 
     There, what is kept after one record depends on what was kept after the one before.
     """
-    counts = Counter(record.family for record in records)
-    fragile = {
-        r.family
-        for r in records
-        if counts[r.family] > 1 and _fragile(batch, r, la, day, counts[r.family])
-    }
-    yield [record for record in records if record.family not in fragile]
-    yield from ([record] for record in records if record.family in fragile)
+    sizes: Counter[str] = Counter()
+    for record in records:
+        sizes[record.family] += (len(record.compact) - HEAD_BYTES) // WIRE_BYTES
+    room = {key: FACTS_MAX - len(batch.family(key).facts) // FACT.itemsize for key in sizes}
+    near = {key for key, size in sizes.items() if size > room[key]}
+    free = [record for record in records if record.family not in near] if near else records
+    if free:
+        yield free, False
+    for record in records if near else ():
+        if record.family in near:
+            yield [record], True
 
 
-def _fragile(batch: Batch, record: LogRecord, la: str, day: int, count: int) -> bool:
-    new = from_wire(record.compact[HEAD_BYTES:], 0)
-    past = (ages(new, day) > HORIZON_OF[new["kind"]]) & (SPELL_OF[new["kind"]] > 0)
-    return (
-        bool(past.any())
-        or len(batch.family(record.family, la).facts) + count * max(len(new), 1) > FACTS_MAX
-    )
+class _Told(NamedTuple):
+    """New facts of a run's records: `number` is the record's, `kept` says which are not past keeping."""
+
+    facts: Facts
+    number: Ints
+    kept: Bools
 
 
-def _score_run(batch: Batch, records: list[LogRecord], la: str, now: int) -> None:
-    if not records:
-        return
-    day = local_day_of(now)
-    keys = list(dict.fromkeys(record.family for record in records))
-    number_of = {key: number for number, key in enumerate(keys)}
-    owners = np.array([number_of[record.family] for record in records], np.int64)
-    line = _merge(batch, records, keys, owners, la, now, day)
-    changed = _changed(batch, records, line, owners, keys, la, day)
-    before = _scores_before(batch, changed, records, la, now)
-    rows = _features(batch.setting(la, now, 0).compiled, batch, changed, la, now)
-    scores: dict[str, int] = {}
-    for record, row, index in zip(changed, *_located(rows), strict=True):
-        where = batch.setting(la, now, records[record.number].offset)
-        family = batch.family(record.key, la)
-        family.facts = record.held
-        if row is None:
-            fail(batch, where, record.key, family)
-            continue
-        if family.standing and record.number in line.replaced:
-            withdraw(batch, where, record.key, family, record.counted)
-        tell(
-            batch,
-            where,
-            record.key,
-            family,
-            record.counted,
-            row,
-            index,
-            scores.get(record.key, before.get(record.key)),
-            "record",
+class _Run:
+    """One run of records of one authority, all at one log time."""
+
+    def __init__(
+        self, batch: Batch, where: Setting, records: Sequence[LogRecord], *, bounded: bool
+    ) -> None:
+        self._batch, self._where, self._records, self._bounded = batch, where, records, bounded
+        self._day = local_day_of(where.at)
+        index = {key: at for at, key in enumerate(dict.fromkeys(r.family for r in records))}
+        self._families = [batch.family(key) for key in index]
+        self._owner = np.array([index[record.family] for record in records], np.int64)
+        # Scores just before a record: of families with a band to fall back from, unseen in silence.
+        self._before: dict[int, int] = {}
+        self._watch: dict[int, tuple[Family, Facts]] = {}
+
+    def score(self) -> None:
+        """Merge, compute, judge, keep."""
+        told = self._told()
+        number = told.number[told.kept]
+        held = [family.facts for family in self._families]
+        line = timeline(held, told.facts[told.kept], self._owner[number], number)
+        changed = line.changed()
+        if self._bounded:
+            line = self._cut(line)
+        evicted = len(changed) - len(changed := line.changed())
+        self._count(told, changed, evicted)
+        if len(changed):
+            self._judge(line, changed, self._moves(told))
+            self._keep(line, changed)
+
+    def _told(self) -> _Told:
+        packed = [record.compact[HEAD_BYTES:] for record in self._records]
+        facts = from_wire(b"".join(packed), self._where.at)
+        number = np.repeat(np.arange(len(packed)), [len(raw) // WIRE_BYTES for raw in packed])
+        age = self._day - local_day(facts["occurred"].astype(np.int64))
+        return _Told(facts, number, age <= KEPT_OF[facts["kind"]])
+
+    def _cut(self, line: Timeline) -> Timeline:
+        """Within the bounds, of the run's one family after its one record."""
+        standing = np.flatnonzero(line.standing())
+        kept, over = retained(line.facts[standing], self._day)
+        keep = np.zeros(len(line.facts), bool)
+        keep[standing[kept]] = True
+        self._families[0].over |= over
+        return line.only(keep)
+
+    def _count(self, told: _Told, changed: Ints, evicted: int) -> None:
+        """What became of each record: applied, evicted, expired (all its facts too old) or a duplicate."""
+        count = len(self._records)
+        facts = np.bincount(told.number, minlength=count)
+        kept = np.bincount(told.number[told.kept], minlength=count)
+        expired = int(((facts > 0) & (kept == 0)).sum())
+        duplicates = count - len(changed) - evicted - expired
+        outcomes = (
+            ("applied", len(changed)),
+            ("evicted", evicted),
+            ("expired", expired),
+            ("duplicate", duplicates),
         )
-        scores[record.key] = int(row.score[index])
-        if family.below_since is not None and _moves(records[record.number]):
-            start_quiet(where.content, family, row, index, day)
-            batch.note_timer(record.key, family)
+        for outcome, number in outcomes:
+            self._batch.partition.count(outcome, number)
 
+    def _moves(self, told: _Told) -> set[int]:
+        """Records after which quiet days start again: the child or the home moved."""
+        live = np.isin(told.facts["kind"], RESTART) & (told.facts["flags"] & VOID == 0) & told.kept
+        moved = set(told.number[live].tolist())
+        return {n for n in moved if self._records[n].kind == RecordKind.EVENT}
 
-def _merge(
-    batch: Batch,
-    records: list[LogRecord],
-    keys: list[str],
-    owners: np.ndarray,
-    la: str,
-    now: int,
-    day: int,
-) -> Timeline:
-    """The records' facts merged with what the families held; facts past their horizon are left out."""
-    new = from_wire(b"".join(record.compact[HEAD_BYTES:] for record in records), now)
-    per_record = [(len(record.compact) - HEAD_BYTES) // (new.itemsize - 4) for record in records]
-    number = np.repeat(np.arange(len(records)), per_record)
-    young = (ages(new, day) <= HORIZON_OF[new["kind"]]) | (SPELL_OF[new["kind"]] > 0)
-    held = [batch.family(key, la).facts for key in keys]
-    return timeline(held, new[young], owners[number[young]], number[young])
+    def _judge(self, line: Timeline, changed: Ints, moves: set[int]) -> None:
+        counted = self._without_the_gone(line)
+        self._note_scores_before(changed)
+        size = np.diff(counted.starts)[self._owner[changed]]
+        block = np.cumsum(size) // BLOCK_FACTS
+        for part in np.split(changed, np.flatnonzero(np.diff(block)) + 1):
+            self._judge_block(counted, part, moves)
+        families = list(self._watch.values())
+        set_watch(self._where.compiled, families, self._where.at)
+        for owner in self._watch:
+            self._note_timer(owner)
 
+    def _without_the_gone(self, line: Timeline) -> Timeline:
+        """The versions that count: not those of people who left."""
+        hidden = np.zeros(len(line.facts), bool)
+        for owner, family in enumerate(self._families):
+            if gone := family.gone():
+                part = slice(line.starts[owner], line.starts[owner + 1])
+                hidden[part] = np.isin(line.facts["person"][part], gone)
+        return line.only(~hidden) if hidden.any() else line
 
-def _changed(
-    batch: Batch,
-    records: list[LogRecord],
-    line: Timeline,
-    owners: np.ndarray,
-    keys: list[str],
-    la: str,
-    day: int,
-) -> list[_Rescored]:
-    """The records that changed a set, each with the set after it; the others are counted as what they were."""
-    born = set(line.birth.tolist())
-    oldest: dict[int, bool] = {}
-    result = []
-    for number, record in enumerate(records):
-        if number not in born:
-            batch.partition.count(_outcome(record, day))
-            continue
-        owner = int(owners[number])
-        held = line.after(owner, number)
-        family = batch.family(record.family, la)
-        kept, over = (
-            retain(held, day)
-            if oldest.setdefault(owner, _due_for_pruning(held, day))
-            else (held, False)
-        )
-        family.over |= over
-        if len(kept) < len(held) and not _survives(line, owner, number, kept):
-            batch.partition.count("expired" if _outcome(record, day) == "expired" else "evicted")
-            continue
-        batch.partition.count("applied")
-        gone = [hash32(subject) for subject, person in family.people.items() if person.removed]
-        result.append(
-            _Rescored(
-                number, record.family, kept, kept[~np.isin(kept["person"], gone)] if gone else kept
-            )
-        )
-    return result
+    def _note_scores_before(self, changed: Ints) -> None:
+        owners = [o for o in dict.fromkeys(self._owner[changed].tolist()) if self._families[o].band]
+        if owners:
+            families = [self._families[owner] for owner in owners]
+            facts, births = [f.counted() for f in families], [f.births() for f in families]
+            rows = pack_rows(facts, [self._where.at] * len(owners), births)
+            found = safely(self._where.compiled, rows, with_rules=False)
+            if found is not None:
+                self._before = dict(zip(owners, found.score.tolist(), strict=True))
 
-
-def _due_for_pruning(held: Facts, day: int) -> bool:
-    return len(held) > FACTS_MAX or bool((ages(held, day) > HORIZON_OF[held["kind"]]).any())
-
-
-def _survives(line: Timeline, owner: int, number: int, kept: Facts) -> bool:
-    part = slice(line.starts[owner], line.starts[owner + 1])
-    mine = line.facts[part][line.birth[part] == number]
-    return bool(np.isin(mine["id"], kept["id"]).any())
-
-
-def _outcome(record: LogRecord, day: int) -> str:
-    """Why a record changed nothing: every fact past its horizon, or all of it known already."""
-    new = from_wire(record.compact[HEAD_BYTES:], 0)
-    return (
-        "expired" if len(new) and (ages(new, day) > HORIZON_OF[new["kind"]]).all() else "duplicate"
-    )
-
-
-def _moves(record: LogRecord) -> bool:
-    new = from_wire(record.compact[HEAD_BYTES:], 0)
-    live = new["kind"][new["flags"] & VOID == 0]
-    return record.kind == RecordKind.EVENT and bool(np.isin(live, RESTART).any())
-
-
-def _scores_before(
-    batch: Batch, changed: list[_Rescored], records: list[LogRecord], la: str, now: int
-) -> dict[str, int]:
-    """Scores just before the batch of families with a band to fall back from: silence may have lowered them unseen."""
-    keys = [
-        key for key in dict.fromkeys(record.key for record in changed) if batch.family(key, la).band
-    ]
-    if not keys:
-        return {}
-    families = [batch.family(key, la) for key in keys]
-    rows = pack_rows(
-        [f.counted() for f in families], [now] * len(keys), [f.births() for f in families]
-    )
-    row = safely(batch.setting(la, now, records[0].offset).compiled, rows)
-    return {} if row is None else {key: int(row.score[index]) for index, key in enumerate(keys)}
-
-
-def _features(
-    compiled: Compiled, batch: Batch, changed: list[_Rescored], la: str, now: int
-) -> list[tuple[Features | None, int]]:
-    """Features of every changed record: (block of rows, index in it); a block that fails is done again row by row."""
-    located: list[tuple[Features | None, int]] = []
-    block: list[_Rescored] = []
-
-    def flush() -> None:
-        births = [batch.family(record.key, la).births() for record in block]
-        row = safely(
-            compiled, pack_rows([record.counted for record in block], [now] * len(block), births)
-        )
-        if row is not None:
-            located.extend((row, index) for index in range(len(block)))
+    def _judge_block(self, line: Timeline, numbers: Ints, moves: set[int]) -> None:
+        """Features of a block of records; a block that fails is done again record by record."""
+        owners = self._owner[numbers]
+        index, starts = line.rows(numbers, owners)
+        births = pack_births([self._families[owner].births() for owner in owners.tolist()])
+        today = np.full(len(numbers), self._day)
+        rows = Rows(line.facts[index], line.days[index], starts, today, births)
+        found = safely(self._where.compiled, rows)
+        if found is not None:
+            self._policy(numbers.tolist(), owners.tolist(), rows, found, moves, line.replaced)
+        elif len(numbers) > 1:
+            for at in range(len(numbers)):
+                self._judge_block(line, numbers[at : at + 1], moves)
         else:
-            for record, born in zip(block, births, strict=True):
-                located.append((safely(compiled, pack_rows([record.counted], [now], [born])), 0))
-        block.clear()
+            record = self._records[int(numbers[0])]
+            where = self._where._replace(offset=record.offset)
+            fail(self._batch, where, record.family, self._families[int(owners[0])])
 
-    size = 0
-    for record in changed:
-        block.append(record)
-        size += len(record.counted)
-        if size >= BLOCK_FACTS:
-            flush()
-            size = 0
-    if block:
-        flush()
-    return located
+    def _policy(
+        self,
+        numbers: list[int],
+        owners: list[int],
+        rows: Rows,
+        found: Features,
+        moves: set[int],
+        replaced: set[int],
+    ) -> None:
+        """Each record in order: most move the score alone; where more may follow, the family is looked at."""
+        calm, insufficient = self._calm(found).tolist(), self._insufficient(found).tolist()
+        scores = found.score.tolist()
+        for at, (number, owner) in enumerate(zip(numbers, owners, strict=True)):
+            record, family = self._records[number], self._families[owner]
+            where = self._where._replace(offset=record.offset)
+            if calm[at] and number not in replaced and not self._watched(family, owner):
+                emit_score(
+                    self._batch,
+                    where,
+                    record.family,
+                    family,
+                    scores[at],
+                    insufficient=insufficient[at],
+                )
+                continue
+            facts = rows.facts[rows.starts[at] : rows.starts[at + 1]]
+            look = Look(record.family, family, facts, found.row(at))
+            if number in replaced and family.case.standing:
+                withdraw(self._batch, where, record.family, family, facts)
+            emit_score(
+                self._batch, where, record.family, family, scores[at], insufficient=insufficient[at]
+            )
+            judge_bands(self._batch, where, look, self._before.get(owner), "record")
+            self._before[owner] = scores[at]
+            self._schedule(look, owner, restart=number in moves)
 
+    def _watched(self, family: Family, owner: int) -> bool:
+        """Whether something said or timed before makes every record of the family matter."""
+        timed = family.due() is not None or owner in self._watch
+        return timed or family.band > 0 or family.below_since is not None
 
-def _located(rows: list[tuple[Features | None, int]]) -> tuple[list[Features | None], list[int]]:
-    return [row for row, _ in rows], [index for _, index in rows]
+    def _calm(self, found: Features) -> Bools:
+        """Rows that by themselves call for nothing but their score."""
+        opens = np.array(
+            [reviewable(self._where.content, bits) for bits in range(1 << len(SPELLS))]
+        )
+        below = found.score < lines(self._where.compiled)[0]
+        calm: Bools = below & (found.rules == 0) & (found.pending == 0) & ~opens[found.spells]
+        return calm
+
+    def _insufficient(self, found: Features) -> Bools:
+        table = np.array(
+            [
+                [
+                    too_little_heard(self._where, on_roll=roll, under_five=young)
+                    for young in (False, True)
+                ]
+                for roll in (False, True)
+            ]
+        )
+        on_roll = (found.spells & ON_ROLL_BIT > 0).astype(np.int64)
+        young = (found.states & STATE_BIT["child_under_5"] > 0).astype(np.int64)
+        answer: Bools = table[on_roll, young]
+        return answer
+
+    def _schedule(self, look: Look, owner: int, *, restart: bool) -> None:
+        """Timers after a record. Only the day of fall after a family's last record of the run is wanted."""
+        content, at, row = self._where.content, self._where.at, look.row
+        self._watch.pop(owner, None)
+        if schedule(content, look.family, row.score, row.spells, at):
+            self._watch[owner] = look.family, look.facts
+        if look.family.below_since is not None and restart:
+            start_quiet(content, look.family, row.spells, self._day)
+        self._batch.note_timer(look.key, look.family)
+
+    def _note_timer(self, owner: int) -> None:
+        key = self._records[int(np.flatnonzero(self._owner == owner)[0])].family
+        self._batch.note_timer(key, self._families[owner])
+
+    def _keep(self, line: Timeline, changed: Ints) -> None:
+        """The families' new sets: what still stands, less what is past keeping."""
+        standing = line.standing() & (self._day - line.days <= KEPT_OF[line.facts["kind"]])
+        kept = np.flatnonzero(standing)
+        raw, bounds = line.facts[kept].tobytes(), np.searchsorted(kept, line.starts) * FACT.itemsize
+        for owner in np.unique(self._owner[changed]).tolist():
+            self._families[owner].facts = raw[bounds[owner] : bounds[owner + 1]]

@@ -1,19 +1,21 @@
 """The state of a family, and of a partition: what is kept between records, and its bytes.
 
 Equal states have equal bytes: keys are sorted, defaults are left out, facts are sorted by key.
+A state of another schema version stops the process: rebuild it from the log.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import orjson
 
 from ehps.errors import InvariantBroken
-from ehps.facts import FACT, NO_FACTS, Facts, hash32
+from ehps.facts import FACT, Facts, hash32
 
 SCHEMA_VERSION = 1
 STANDING_MAX = 16
@@ -21,11 +23,8 @@ STANDING_MAX = 16
 PEOPLE_MAX = 64
 """People a family remembers, those who left included; the oldest who left gives way."""
 
-_HEAD = struct.Struct("<BI")
 
-
-@dataclass(slots=True)
-class Person:
+class Person(NamedTuple):
     """One member of a family: a register in which the greatest version wins."""
 
     version: str
@@ -35,13 +34,8 @@ class Person:
     removed: bool
     since: int  # log time of joining, seconds
 
-    def as_list(self) -> list[Any]:
-        """For the state's bytes."""
-        return [self.version, self.role, self.born, self.confidence, self.removed, self.since]
 
-
-@dataclass(slots=True)
-class Standing:
+class Standing(NamedTuple):
     """An alert that stands: what is needed to supersede or withdraw it."""
 
     alert_id: str
@@ -50,48 +44,24 @@ class Standing:
     grade: str | None
     at: int  # log time, seconds
 
-    def as_list(self) -> list[Any]:
-        """For the state's bytes."""
-        return [self.alert_id, self.kind, self.rule, self.grade, self.at]
-
 
 @dataclass(slots=True)
-class Family:
-    """A family: its facts and its header.
+class Case:
+    """What is read only where somebody may be told something, or the household changes.
 
     Args:
-        la: authority, ONS code.
-        facts: sorted by key, one version a key.
         people: subject -> register.
-        score: units last emitted; None before the first score.
-        insufficient: whether the last emitted score said "insufficient data".
-        band: index of the band alerted and not yet fallen from (hysteresis), 0-3.
         alerted: rule or grade -> log time of its last alert (cool-down).
         standing: alerts that a retraction may withdraw.
-        below_since: day since which the score has been below the down line, for open families.
         timers: name -> log time at which it is due.
         decided: last decision of a professional.
-        over: a bound was reached once; Once and Undo are no longer promised.
-        unscored: the kernel failed on the last record; its fact is kept.
     """
 
-    la: str
-    facts: Facts = field(default_factory=lambda: NO_FACTS)
     people: dict[str, Person] = field(default_factory=dict)
-    score: int | None = None
-    insufficient: bool = False
-    band: int = 0
     alerted: dict[str, int] = field(default_factory=dict)
     standing: list[Standing] = field(default_factory=list)
-    below_since: int | None = None
     timers: dict[str, int] = field(default_factory=dict)
     decided: dict[str, Any] | None = None
-    over: bool = False
-    unscored: bool = False
-
-    def due(self) -> int | None:
-        """Log time of the next timer."""
-        return min(self.timers.values(), default=None)
 
     def members(self) -> dict[str, Person]:
         """People who belong to the family now."""
@@ -99,69 +69,139 @@ class Family:
 
     def births(self) -> list[int]:
         """Days of birth of the children, unborn included."""
-        return [
-            p.born
-            for p in self.people.values()
-            if p.role == "child" and p.born is not None and not p.removed
-        ]
+        children = (p for p in self.people.values() if p.role == "child" and not p.removed)
+        return [p.born for p in children if p.born is not None]
 
-    def counted(self) -> Facts:
-        """The facts that count: those of people who left the family, or were linked wrongly, do not."""
-        gone = [hash32(subject) for subject, person in self.people.items() if person.removed]
-        return self.facts[~np.isin(self.facts["person"], gone)] if gone else self.facts
+    def gone(self) -> list[int]:
+        """Hashes of people who left the family, or were linked wrongly: their facts do not count."""
+        return [hash32(subject) for subject, person in self.people.items() if person.removed]
 
     def encode(self) -> bytes:
-        """Its bytes: schema version, length of the header, header as JSON, facts."""
-        header: dict[str, Any] = {"la": self.la}
-        if self.people:
-            header["people"] = {
-                subject: person.as_list() for subject, person in self.people.items()
-            }
-        if self.standing:
-            header["standing"] = [alert.as_list() for alert in self.standing]
-        for name in (
-            "score",
-            "band",
-            "alerted",
-            "below_since",
-            "timers",
-            "decided",
-            "over",
-            "unscored",
-            "insufficient",
-        ):
-            value = getattr(self, name)
-            if (
-                value is not None
-                and value is not False
-                and value != {}
-                and not (name == "band" and value == 0)
-            ):
-                header[name] = value
-        raw = orjson.dumps(header, option=orjson.OPT_SORT_KEYS)
-        return _HEAD.pack(SCHEMA_VERSION, len(raw)) + raw + self.facts.tobytes()
+        """JSON with sorted keys, empty values left out."""
+        document = {
+            "people": {subject: list(person) for subject, person in self.people.items()},
+            "alerted": self.alerted,
+            "standing": [list(alert) for alert in self.standing],
+            "timers": self.timers,
+            "decided": self.decided,
+        }
+        document = {name: value for name, value in document.items() if value}
+        return orjson.dumps(document, option=orjson.OPT_SORT_KEYS) if document else b""
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """A family from its bytes.
+        """From its bytes."""
+        if not raw:
+            return cls()
+        document = orjson.loads(raw)
+        people = {
+            subject: Person(*values) for subject, values in document.get("people", {}).items()
+        }
+        document["people"] = people
+        document["standing"] = [Standing(*values) for values in document.get("standing", ())]
+        return cls(**document)
+
+
+_HEAD = struct.Struct("<BBBBqiqI")
+_SCORED, _INSUFFICIENT, _OVER, _UNSCORED, _GONE = 1, 2, 4, 8, 16
+_NONE = -1
+
+
+class Family:
+    """A family: a small fixed head, facts, and its case, decoded only when looked at.
+
+    Attributes:
+        facts: bytes of `FACT` records sorted by key, one version a key.
+        score: units last emitted; None before the first score.
+        insufficient: whether the last emitted score said "insufficient data".
+        band: index of the band alerted and not yet fallen from (hysteresis), 0-3.
+        below_since: day since which the score has been below the down line, for open families.
+        over: a bound was reached once; Once and Undo are no longer promised.
+        unscored: the kernel failed on the last record; its fact is kept.
+    """
+
+    __slots__ = (
+        "_births", "_case", "_case_raw", "_due", "_gone", "band", "below_since", "facts", "insufficient",
+        "over", "score", "unscored",
+    )  # fmt: skip
+
+    def __init__(self, raw: bytes | None = None) -> None:
+        """From its bytes; None is a family that nothing is known of.
 
         Raises:
             InvariantBroken: the bytes are of another schema version.
         """
-        version, length = _HEAD.unpack_from(raw)
+        self._case: Case | None = None
+        if raw is None:
+            self._case_raw, self.facts = b"", b""
+            self._births: tuple[int, ...] = ()
+            self._due, self._gone = _NONE, False
+            self.score: int | None = None
+            self.below_since: int | None = None
+            self.band, self.insufficient, self.over, self.unscored = 0, False, False, False
+            return
+        version, flags, self.band, children, score, below, self._due, size = _HEAD.unpack_from(raw)
         if version != SCHEMA_VERSION:
             raise InvariantBroken(
                 f"a family state has schema version {version}; this process reads {SCHEMA_VERSION}"
             )
-        header = orjson.loads(raw[_HEAD.size : _HEAD.size + length])
-        people = {subject: Person(*values) for subject, values in header.pop("people", {}).items()}
-        standing = [Standing(*values) for values in header.pop("standing", ())]
-        return cls(
-            facts=np.frombuffer(raw, FACT, offset=_HEAD.size + length),
-            people=people,
-            standing=standing,
-            **header,
+        at = _HEAD.size + 4 * children
+        self._births = struct.unpack_from(f"<{children}i", raw, _HEAD.size)
+        self._case_raw, self.facts = raw[at : at + size], raw[at + size :]
+        self.score = score if flags & _SCORED else None
+        self.below_since = None if below == _NONE else below
+        self.insufficient, self.over = bool(flags & _INSUFFICIENT), bool(flags & _OVER)
+        self.unscored, self._gone = bool(flags & _UNSCORED), bool(flags & _GONE)
+
+    @property
+    def case(self) -> Case:
+        """People, alerts, timers and the last decision; to be changed in place."""
+        if self._case is None:
+            self._case = Case.decode(self._case_raw)
+        return self._case
+
+    def due(self) -> int | None:
+        """Log time of the next timer."""
+        if self._case is not None:
+            return min(self._case.timers.values(), default=None)
+        return None if self._due == _NONE else self._due
+
+    def births(self) -> Sequence[int]:
+        """Days of birth of the children, unborn included."""
+        return self._births if self._case is None else self._case.births()
+
+    def gone(self) -> list[int]:
+        """Hashes of people whose facts do not count."""
+        return self.case.gone() if self._gone or self._case is not None else []
+
+    def held(self) -> Facts:
+        """Every fact kept."""
+        return np.frombuffer(self.facts, FACT)
+
+    def counted(self) -> Facts:
+        """The facts that count: not those of people who left the family, or were linked wrongly."""
+        facts, gone = self.held(), self.gone()
+        return facts[~np.isin(facts["person"], gone)] if gone else facts
+
+    def encode(self) -> bytes:
+        """Its bytes: equal families have equal bytes."""
+        case = self._case
+        raw = self._case_raw if case is None else case.encode()
+        births, due = self.births(), self.due()
+        gone = self._gone if case is None else bool(case.gone())
+        flags = (
+            _SCORED * (self.score is not None)
+            | _INSUFFICIENT * self.insufficient
+            | _OVER * self.over
+            | _UNSCORED * self.unscored
+            | _GONE * gone
         )
+        below = _NONE if self.below_since is None else self.below_since
+        head = _HEAD.pack(
+            SCHEMA_VERSION, flags, self.band, len(births), self.score or 0, below,
+            _NONE if due is None else due, len(raw),
+        )  # fmt: skip
+        return b"".join((head, struct.pack(f"<{len(births)}i", *births), raw, self.facts))
 
 
 @dataclass(slots=True)
@@ -194,9 +234,10 @@ class Partition:
     authorities: dict[str, Authority] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
-    def count(self, outcome: str) -> None:
-        """One record more ended as `outcome`."""
-        self.counts[outcome] = self.counts.get(outcome, 0) + 1
+    def count(self, outcome: str, records: int = 1) -> None:
+        """So many records more ended as `outcome`."""
+        if records:
+            self.counts[outcome] = self.counts.get(outcome, 0) + records
 
     def encode(self) -> bytes:
         """Its bytes: JSON with sorted keys."""

@@ -1,23 +1,25 @@
 """When a family's help is reviewed for stepping down: the whole rule, in one place.
 
-A family that is open at early help or child in need, and whose score has stayed below the down line for 182 quiet days
-(school holidays are not quiet for a child on roll), is put up for a review. It is a review, never a closure. Not while
-a source that the family should have is silent, nor within the window of a statutory step. Without a positive fact the
-review says "quiet, not shown to be improved": silence alone is not safety.
+A family that is open at early help or child in need, and whose score has stayed below the down line for
+182 quiet days (school holidays are not quiet for a child on roll), is put up for a review. It is a review,
+never a closure. Not while a source that the family should have is silent, nor within the window of a
+statutory step. Without a positive fact the review says "quiet, not shown to be improved": silence alone is
+not safety.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ehps.authority import missing_days, silent
 from ehps.calendar import local_day, local_day_of, start_of_day
-from ehps.catalogue import CONDITIONS, HORIZON_DAYS, KINDS, TIERS
+from ehps.catalogue import CONDITIONS, COUNTED_DAYS, KINDS, TIERS
 from ehps.content import Content
 from ehps.facts import ON_ROLL_BIT, SPELLS, VOID, Facts
-from ehps.kernel import POSITIVE_ATTENDANCE, UNIT, Compiled, Features, features, pack_rows
+from ehps.kernel import POSITIVE_ATTENDANCE, UNIT, Compiled, Row, features, pack_rows
 from ehps.state import Authority, Family
 
 WATCH, REVIEW = "watch", "review"
@@ -53,10 +55,15 @@ def reviewable(content: Content, spells: int) -> bool:
     return tier(spells) in content.policy.step_down.tiers
 
 
-def expected_sources(family: Family, facts: Facts, row: Features, index: int, day: int) -> set[str]:
+def down_line(content: Content) -> int:
+    """Units below which risk counts as fallen."""
+    return round(content.policy.lines.down * UNIT)
+
+
+def expected_sources(family: Family, facts: Facts, row: Row, day: int) -> set[str]:
     """Sources that this family should have: without them silence means nothing."""
     sources = {"police", "social-care"}
-    if int(row.spells[index]) & ON_ROLL_BIT:
+    if row.spells & ON_ROLL_BIT:
         sources.add("education")
     if any(day - born < 1826 for born in family.births()):
         sources.add("health")
@@ -64,109 +71,114 @@ def expected_sources(family: Family, facts: Facts, row: Features, index: int, da
     return sources | held & {"housing", "benefits"}
 
 
-def schedule(
-    compiled: Compiled, family: Family, facts: Facts, row: Features, index: int, moment: int
-) -> None:
-    """Set or clear the family's two timers after a record, from row `index` of `row` (its features at `moment`)."""
-    content = compiled.content
-    down = round(content.policy.lines.down * UNIT)
-    today = local_day_of(moment)
-    if not reviewable(content, int(row.spells[index])):
+def schedule(content: Content, family: Family, score: int, spells: int, moment: int) -> bool:
+    """Set or clear the family's two timers after a record with these features at `moment`.
+
+    Returns:
+        Whether the score is still above the line: then the caller sets the watch to the day of its fall
+        (`set_watch`), or leaves that to the family's last record of the moment.
+    """
+    timers = family.case.timers
+    if not reviewable(content, spells):
         family.below_since = None
-        family.timers.pop(WATCH, None)
-        family.timers.pop(REVIEW, None)
-    elif row.score[index] >= down:
+        timers.pop(WATCH, None)
+        timers.pop(REVIEW, None)
+        return False
+    if score >= down_line(content):
         family.below_since = None
-        family.timers.pop(REVIEW, None)
-        fall = day_of_fall(compiled, family, facts, down, today)
-        family.timers.pop(WATCH, None)
-        if fall is not None:
-            family.timers[WATCH] = start_of_day(fall)
-    elif family.below_since is None:
-        family.timers.pop(WATCH, None)
-        start_quiet(content, family, row, index, today)
+        timers.pop(REVIEW, None)
+        return True
+    timers.pop(WATCH, None)
+    if family.below_since is None:
+        start_quiet(content, family, spells, local_day_of(moment))
+    return False
 
 
-def start_quiet(content: Content, family: Family, row: Features, index: int, day: int) -> None:
+def start_quiet(content: Content, family: Family, spells: int, day: int) -> None:
     """The score is below the line from `day` on: the review is due once the quiet period has passed."""
     family.below_since = day
-    on_roll = bool(int(row.spells[index]) & ON_ROLL_BIT)
-    due = content.school.quiet_until(
-        day, content.policy.step_down.quiet_days, skip_holidays=on_roll
+    on_roll, quiet = bool(spells & ON_ROLL_BIT), content.policy.step_down.quiet_days
+    due = content.school.quiet_until(day, quiet, skip_holidays=on_roll)
+    family.case.timers[REVIEW] = start_of_day(due)
+
+
+def set_watch(compiled: Compiled, families: Sequence[tuple[Family, Facts]], moment: int) -> None:
+    """Set each family's watch to the first day on which, with no further record, its score would fall."""
+    today = local_day_of(moment)
+    weeks = range(today + GRID_STEP, today + max(COUNTED_DAYS) + 2 * GRID_STEP, GRID_STEP)
+    near = []
+    for (family, facts), week in zip(
+        families, _fall(compiled, families, [weeks] * len(families)), strict=True
+    ):
+        family.case.timers.pop(WATCH, None)
+        if week is not None:
+            near.append((family, facts, range(week - GRID_STEP + 1, week + 1)))
+    falling = [(family, facts) for family, facts, _ in near]
+    for (family, _), day in zip(
+        falling, _fall(compiled, falling, [days for _, _, days in near]), strict=True
+    ):
+        if day is not None:
+            family.case.timers[WATCH] = start_of_day(day)
+
+
+def _fall(
+    compiled: Compiled, families: Sequence[tuple[Family, Facts]], asked: Sequence[range]
+) -> list[int | None]:
+    """For each family the first of its days on which its score is below the line."""
+    if not families:
+        return []
+    rows = pack_rows(
+        [facts for (_, facts), days in zip(families, asked, strict=True) for _ in days],
+        [start_of_day(day) for days in asked for day in days],
+        [family.births() for (family, _), days in zip(families, asked, strict=True) for _ in days],
     )
-    family.timers[REVIEW] = start_of_day(due)
-
-
-def day_of_fall(
-    compiled: Compiled, family: Family, facts: Facts, down: int, today: int
-) -> int | None:
-    """The first day on which, with no further record, the score would be below `down`; None within no horizon."""
-
-    def first_below(days: range) -> int | None:
-        moments = [start_of_day(day) for day in days]
-        rows = pack_rows([facts] * len(moments), moments, [family.births()] * len(moments))
-        below = np.flatnonzero(features(compiled, rows, with_rules=False).score < down)
-        return days[int(below[0])] if len(below) else None
-
-    weeks = first_below(
-        range(today + GRID_STEP, today + max(HORIZON_DAYS) + 2 * GRID_STEP, GRID_STEP)
+    below = iter(
+        (features(compiled, rows, with_rules=False).score < down_line(compiled.content)).tolist()
     )
-    return None if weeks is None else first_below(range(weeks - GRID_STEP + 1, weeks + 1))
+    return [
+        next((day for day, fell in [(d, next(below)) for d in days] if fell), None)
+        for days in asked
+    ]
 
 
 def judge(
-    content: Content,
-    authority: Authority,
-    facts: Facts,
-    row: Features,
-    index: int,
-    sources: set[str],
-    day: int,
+    content: Content, authority: Authority, facts: Facts, row: Row, sources: set[str], day: int
 ) -> Verdict:
-    """Whether a review may be raised on `day` (quiet period over), and if not, the first day on which it could be."""
+    """Whether a review may be raised on `day` (quiet period over), and if not, the first day on which it could."""
     rule = content.policy.step_down
     age = day - local_day(facts["occurred"].astype(np.int64))
     live = (facts["flags"] & VOID == 0) & (age >= 0) & (age < rule.quiet_days)
     statutory = live & np.isin(facts["kind"], STATUTORY)
     if statutory.any():
-        return Verdict(
-            False,
-            False,
-            day + rule.quiet_days - int(age[statutory].min()),
-            "a statutory step in the window",
-        )
+        again = day + rule.quiet_days - int(age[statutory].min())
+        return _not_yet(again, "a statutory step in the window")
     if silent(authority, sources, day, content):
-        return Verdict(False, False, day + 1, "a source is silent")
+        return _not_yet(day + 1, "a source is silent")
     missing = missing_days(authority, sources, day, rule.quiet_days)
     allowed = int(rule.quiet_days * (1 - rule.coverage) + 1e-9)
     if len(missing) > allowed:
         # With every coming day heard, enough missing days have left the window once this one has.
         leaves = missing[len(missing) - allowed - 1]
-        return Verdict(
-            False, False, leaves + rule.quiet_days, "too few days on which every source was heard"
-        )
-    improved = bool((live & np.isin(facts["kind"], POSITIVE)).any()) or bool(
-        int(row.states[index]) & POSITIVE_ATTENDANCE
-    )
-    return Verdict(True, improved, day, "")
+        return _not_yet(leaves + rule.quiet_days, "too few days on which every source was heard")
+    positive = bool((live & np.isin(facts["kind"], POSITIVE)).any())
+    improved = positive or bool(row.states & POSITIVE_ATTENDANCE)
+    return Verdict(raise_review=True, improved=improved, day=day, why="")
 
 
-def ageing_share(compiled: Compiled, family: Family, facts: Facts, row: Features) -> float:
+def _not_yet(day: int, why: str) -> Verdict:
+    return Verdict(raise_review=False, improved=False, day=day, why=why)
+
+
+def ageing_share(compiled: Compiled, family: Family, facts: Facts, row: Row) -> float:
     """Share of the fall since the newest scored fact that is the ageing of facts alone, 0-1.
 
     What falls without ageing are the conditions on attendance, which end when a child is back at school.
     """
-    scored = facts[(compiled.cap[facts["kind"]] > 0) & (facts["flags"] & VOID == 0)]
+    scored = facts[(compiled.column[facts["kind"]] >= 0) & (facts["flags"] & VOID == 0)]
     if not len(scored):
         return 1.0
-    peak = features(
-        compiled, pack_rows([facts], [int(scored["occurred"].max())], [family.births()])
-    )
-    fall = int(peak.score[0] - row.score[0])
-    conditions = [
-        code for code in CONDITIONS if peak.contributions[0, code] > row.contributions[0, code]
-    ]
-    by_change = sum(
-        int(peak.contributions[0, code] - row.contributions[0, code]) for code in conditions
-    )
-    return 1.0 if fall <= 0 else 1 - by_change / fall
+    newest = int(scored["occurred"].max())
+    peak = features(compiled, pack_rows([facts], [newest], [family.births()])).row(0)
+    fall = peak.score - row.score
+    drops = (peak.contributions.get(c, 0) - row.contributions.get(c, 0) for c in CONDITIONS)
+    return 1.0 if fall <= 0 else 1 - sum(max(drop, 0) for drop in drops) / fall

@@ -1,66 +1,100 @@
-"""Which facts a family held after each record of a batch, found for all families of the batch at once."""
+"""Which facts each family held after each record of a batch, found for all families of the batch at once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ehps.facts import NEVER, Facts, together, version
+from ehps.calendar import local_day
+from ehps.facts import FACT, NEVER, Facts, version
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 class Timeline(NamedTuple):
     """Every fact version of the batch, sorted by family and key, and the records between which it held.
 
-    Family f's versions are `starts[f]:starts[f+1]`. A version holds after record r where birth <= r < death; births
-    of facts held before the batch are -1. `replaced` marks records that displaced another version.
+    Family f's versions are `starts[f]:starts[f+1]`. A version holds after record r where birth <= r < death;
+    births of facts held before the batch are -1, those of versions that never won are NEVER. `days` are the
+    days on which they occurred; `replaced` are the records that displaced another version.
     """
 
     facts: Facts
+    days: Ints
     starts: Ints
     birth: Ints
     death: Ints
     replaced: set[int]
 
-    def after(self, family: int, record: int) -> Facts:
-        """The family's facts after `record`, sorted by key."""
-        part = slice(self.starts[family], self.starts[family + 1])
-        holds = (self.birth[part] <= record) & (record < self.death[part])
-        return self.facts[part] if holds.all() else self.facts[part][holds]
+    def changed(self) -> Ints:
+        """Records that changed a set, ascending."""
+        return np.unique(self.birth[(self.birth >= 0) & (self.birth < NEVER)])
+
+    def standing(self) -> Bools:
+        """Versions that hold after the last record."""
+        holds: Bools = (self.birth < NEVER) & (self.death == NEVER)
+        return holds
+
+    def only(self, keep: Bools) -> Timeline:
+        """The same with the versions of `keep` alone."""
+        starts = np.concatenate(([0], np.cumsum(keep)))[self.starts]
+        facts, days, birth, death = (
+            self.facts[keep],
+            self.days[keep],
+            self.birth[keep],
+            self.death[keep],
+        )
+        return Timeline(facts, days, starts, birth, death, self.replaced)
+
+    def rows(self, records: Ints, family: Ints) -> tuple[Ints, Ints]:
+        """One row a record: the facts that its family held after it.
+
+        Returns:
+            Indices into `facts`, row after row, and where each row starts among them.
+        """
+        first, size = self.starts[family], self.starts[family + 1] - self.starts[family]
+        row = np.repeat(np.arange(len(records)), size)
+        index = np.arange(len(row)) - np.repeat(np.cumsum(size) - size - first, size)
+        holds = (self.birth[index] <= records[row]) & (records[row] < self.death[index])
+        return index[holds], np.concatenate(([0], np.cumsum(holds)))[
+            np.concatenate(([0], np.cumsum(size)))
+        ]
 
 
-def timeline(held: list[Facts], new: Facts, family: Ints, record: Ints) -> Timeline:
+def timeline(held: Sequence[bytes], new: Facts, family: Ints, record: Ints) -> Timeline:
     """Merge new fact versions, in the order of their records, into the sets that families held.
 
     Args:
-        held: one set a family, sorted by key.
+        held: bytes of one set a family, sorted by key.
         new: versions that arrived; `family` and `record` are their family's index and record's number.
     """
-    sizes = np.array([len(facts) for facts in held], np.int64)
-    facts = together((*held, new))
+    facts = np.frombuffer(b"".join((*held, new.tobytes())), FACT)
+    sizes = np.array([len(raw) for raw in held], np.int64) // FACT.itemsize
     owner = np.concatenate((np.repeat(np.arange(len(held)), sizes), family))
-    birth = np.concatenate((np.full(sizes.sum(), -1), record)).astype(np.int64)
-    order = np.lexsort((birth, facts["slot"], facts["id"], facts["occurred"], owner))
-    facts, owner, birth = facts[order], owner[order], birth[order]
+    birth = np.concatenate((np.full(len(facts) - len(new), -1), record)).astype(np.int64)
+    when = owner << 32 | facts["occurred"]
+    order = np.lexsort((facts["slot"].astype(np.int64) << 32 | (birth + 1), facts["id"], when))
+    facts, when, birth = facts[order], when[order], birth[order]
     death = np.full(len(facts), NEVER, np.int64)
-    same = (
-        (owner[1:] == owner[:-1])
-        & (facts["occurred"][1:] == facts["occurred"][:-1])
-        & (facts["id"][1:] == facts["id"][:-1])
-        & (facts["slot"][1:] == facts["slot"][:-1])
-    )
+    same = np.flatnonzero(when[1:] == when[:-1]) + 1
+    same = same[
+        (facts["id"][same] == facts["id"][same - 1])
+        & (facts["slot"][same] == facts["slot"][same - 1])
+    ]
     replaced: set[int] = set()
-    for second in (np.flatnonzero(same) + 1).tolist():
+    for second in same.tolist():
         _settle(facts, birth, death, second, replaced)
-    starts = np.searchsorted(owner, np.arange(len(held) + 1)).astype(np.int64)
-    return Timeline(facts, starts, birth, death, replaced)
+    starts = np.searchsorted(when >> 32, np.arange(len(held) + 1)).astype(np.int64)
+    days = local_day(facts["occurred"].astype(np.int64))
+    return Timeline(facts, days, starts, birth, death, replaced)
 
 
 def _settle(facts: Facts, birth: Ints, death: Ints, challenger: int, replaced: set[int]) -> None:
-    """One version meets the one that holds its key: the latest before it that was ever born and has not died."""
+    """One version meets the one that holds its key: the latest before it that was born and has not died."""
     holder = challenger - 1
     while birth[holder] == NEVER or death[holder] != NEVER:
         holder -= 1
@@ -69,6 +103,3 @@ def _settle(facts: Facts, birth: Ints, death: Ints, challenger: int, replaced: s
         replaced.add(int(birth[challenger]))
     else:
         birth[challenger] = NEVER
-
-
-__all__ = ["Timeline", "timeline"]

@@ -148,7 +148,7 @@ def _explained(client: redis_client.Redis, family: str, partitions: int) -> dict
         partition = partition_of(key, partitions)
         state, whole = store.family(partition, key), store.partition_state(partition)
         if state is not None and whole is not None:
-            return {"family": key, **explained(state, whole, Library.packaged())}
+            return {"family": key, **explained(key, state, whole, Library.packaged())}
     where = f" in {', '.join(sorted(known))}" if known and ":" not in family else ""
     msg = f"There is no family {family}{where}: nothing about it has been scored."
     raise Problem(msg)

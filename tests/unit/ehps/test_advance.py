@@ -114,9 +114,7 @@ def test_facts_do_not_depend_on_the_order_of_arrival(
         log.beat(400)
         for _, family, message in messages:
             log.tell(message, family)
-        return {
-            key: Family.decode(raw).facts.tobytes() for key, raw in log.run().store.families.items()
-        }
+        return {key: Family(raw).facts for key, raw in log.run().store.families.items()}
 
     assert facts(history) == facts(shuffled)
 
@@ -207,7 +205,7 @@ def test_a_family_s_facts_are_the_merge_of_all_versions_told(
     history: list[tuple[int, str, Any]],
 ) -> None:
     from ehps.calendar import local_day_of
-    from ehps.facts import from_wire, retain
+    from ehps.facts import from_wire, retained
 
     log = Log().open(3)
     log.beat(400)
@@ -221,8 +219,9 @@ def test_a_family_s_facts_are_the_merge_of_all_versions_told(
             for r in log.records
             if r.family == key
         ]
-        expected, _ = retain(merge(np.concatenate(parts), np.zeros(0, FACT)), day)
-        assert expected.tobytes() == Family.decode(held[key]).facts.tobytes()
+        merged = merge(np.concatenate(parts), np.zeros(0, FACT))
+        expected = merged[retained(merged, day)[0]]
+        assert expected.tobytes() == Family(held[key]).facts
 
 
 def test_a_family_keeps_no_more_facts_than_its_bound_and_says_that_it_reached_it() -> None:
@@ -231,9 +230,9 @@ def test_a_family_keeps_no_more_facts_than_its_bound_and_says_that_it_reached_it
     for number in range(FACTS_MAX + 40):
         log.tell(event("housing.arrears", log.now - timedelta(hours=number), 1))
     whole, cut = log.run(), log.run(7)
-    family = Family.decode(whole.store.families[f"{LA}:f1"])
+    family = Family(whole.store.families[f"{LA}:f1"])
 
-    assert len(family.facts) == FACTS_MAX
+    assert len(family.held()) == FACTS_MAX
     assert family.over
     assert whole.store == cut.store
     assert Partition.decode(whole.store.partition).counts["evicted"] == 40
@@ -253,7 +252,7 @@ def test_an_old_start_of_a_spell_that_is_still_open_is_kept() -> None:
     )
     log.tell(event("police.encompass", log.now))
 
-    assert len(Family.decode(log.run().store.families[f"{LA}:f1"]).facts) == 2
+    assert len(Family(log.run().store.families[f"{LA}:f1"]).held()) == 2
 
 
 def test_one_incident_told_by_three_agencies_counts_once_and_each_is_kept() -> None:
@@ -318,17 +317,17 @@ def test_a_kernel_failure_keeps_the_fact_and_marks_the_family(
 ) -> None:
     import ehps.rescore
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ArithmeticError
 
     log = Log().open(3)
     log.tell(event("police.marac", log.now, risk="high"))
     monkeypatch.setattr(ehps.rescore, "features", broken)
     outcome = log.run()
-    family = Family.decode(outcome.store.families[f"{LA}:f1"])
+    family = Family(outcome.store.families[f"{LA}:f1"])
 
     assert family.unscored
-    assert len(family.facts) == 1
+    assert len(family.held()) == 1
     assert outcome.scores[-1]["error"]
 
 
@@ -339,6 +338,6 @@ def test_states_survive_their_bytes() -> None:
     log.tell(event("police.protection", log.now))
     raw = log.run().store.families[f"{LA}:f1"]
 
-    assert Family.decode(raw).encode() == raw
-    assert subject(1) in Family.decode(raw).people
+    assert Family(raw).encode() == raw
+    assert subject(1) in Family(raw).case.people
     assert LIBRARY is not None

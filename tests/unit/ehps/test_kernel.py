@@ -61,16 +61,7 @@ def test_the_kernel_equals_its_plain_definition_on_every_row(
 
     for index, (facts, births, _) in enumerate(families):
         answer = reference.score(CONTENT, facts, moments[index], births)
-        codes = np.flatnonzero(row.contributions[index]).tolist()
-        got = reference.Answer(
-            int(row.score[index]),
-            {code: int(row.contributions[index, code]) for code in codes},
-            int(row.fresh[index]),
-            int(row.rules[index]),
-            int(row.pending[index]),
-            int(row.states[index]),
-            int(row.spells[index]),
-        )
+        got = reference.Answer(*row.row(index))
         assert answer == got
 
 
