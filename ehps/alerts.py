@@ -31,7 +31,6 @@ from ehps.views import (
     contributions,
     fact_view,
     iso,
-    lines,
     people_view,
     rule_names,
 )
@@ -105,7 +104,7 @@ def _why(where: Setting, look: Look, notes: tuple[str, ...]) -> dict[str, Any]:
     insufficient = coverage(authority, sources, day, enough.days) < enough.coverage
     confidence = min((p.confidence for p in family.case.members().values()), default=1.0)
     return {
-        "band": BANDS[band_of(lines(where.compiled), row.score)],
+        "band": BANDS[band_of(where.compiled, row.score)],
         "score_units": row.score,
         "unit": UNIT,
         "contributions": contributions(where.compiled, family, facts, row, where.at),
@@ -232,7 +231,7 @@ def score_output(
     where: Setting, key: str, score: int, sequence: int, *, insufficient: bool
 ) -> Output:
     """The family's new score, for read models that keep the greatest position a family."""
-    band = BANDS[band_of(lines(where.compiled), score)]
+    band = BANDS[band_of(where.compiled, score)]
     return _score(
         where, key, sequence, score_units=score, band=band, insufficient_data=insufficient
     )

@@ -12,7 +12,7 @@ from ehps.kernel import UNIT, compile_content
 from ehps.policy import Setting, row_of
 from ehps.state import Authority, Family, Partition
 from ehps.stepdown import expected_sources, tier
-from ehps.views import BANDS, band_of, contributions, iso, lines, people_view, points, rule_names
+from ehps.views import BANDS, band_of, contributions, iso, people_view, points, rule_names
 
 
 def explain(
@@ -44,7 +44,7 @@ def explain(
         "score_units": row.score,
         "unit": UNIT,
         "points": points(row.score),
-        "band": BANDS[band_of(lines(compiled), row.score)],
+        "band": BANDS[band_of(compiled, row.score)],
         "insufficient_data": coverage(authority, sources, day, enough.days) < enough.coverage,
         "contributions": contributions(compiled, family, facts, row, at),
         "combinations": rule_names(compiled, row.rules),

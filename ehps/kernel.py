@@ -122,6 +122,7 @@ class Compiled:
     windows: Ints  # (conditions, 256) days, -1 where the kind has no part
     watched: Bools  # (256,) kinds that some rule looks at
     conditions: tuple[tuple[int, Condition], ...]  # (rule, condition)
+    lines: tuple[int, int, int]  # units at which green, amber and red begin
 
 
 @lru_cache(maxsize=64)
@@ -150,7 +151,11 @@ def compile_content(content: Content) -> Compiled:
     for position, (_, condition) in enumerate(conditions):
         windows[position, list(condition.codes)] = condition.days
     watched = np.any(windows >= 0, axis=0).astype(bool)
-    return Compiled(content, codes, column, decay, cap, heading, rank, windows, watched, conditions)
+    line = content.policy.lines
+    lines = round(line.green * UNIT), round(line.amber * UNIT), round(line.red * UNIT)
+    return Compiled(
+        content, codes, column, decay, cap, heading, rank, windows, watched, conditions, lines
+    )
 
 
 def features(compiled: Compiled, rows: Rows, *, with_rules: bool = True) -> Features:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 from ehps.batch import Batch
@@ -52,11 +52,7 @@ def _look_again(batch: Batch, record: LogRecord, *, left: bool) -> None:
 
 def _person(document: dict[str, Any], since: int) -> Person:
     month = document.get("born")
-    born = (
-        None
-        if month is None
-        else date_to_day(datetime.strptime(f"{month}-15Z", "%Y-%m-%d%z").date())
-    )
+    born = None if month is None else date_to_day(date.fromisoformat(f"{month}-15"))
     confidence, removed = float(document["confidence"]), bool(document["removed"])
     return Person(document["version"], document["role"], born, confidence, removed, since)
 

@@ -15,7 +15,7 @@ from ehps.content import Clock, Content, Rule
 from ehps.facts import Facts, hash32
 from ehps.kernel import DAY, UNIT, Compiled, Row, features, pack_rows
 from ehps.state import Authority, Family, Standing
-from ehps.views import BANDS, band_of, lines, rule_names
+from ehps.views import BANDS, band_of, rule_names
 
 STEP_UP, STEP_DOWN, COMBINATION = "step_up", "step_down", "combination"
 RED = BANDS.index("red")
@@ -45,6 +45,10 @@ class Setting(NamedTuple):
     def content(self) -> Content:
         """The content in force."""
         return self.compiled.content
+
+    def at_record(self, offset: int) -> Setting:
+        """The same at another record."""
+        return Setting(self.la, self.authority, self.compiled, self.at, self.partition, offset)
 
 
 class Look(NamedTuple):
@@ -84,7 +88,7 @@ def drafts(where: Setting, look: Look, before: int | None) -> list[Draft]:
 def step_up(where: Setting, look: Look, *, new_combination: bool) -> Draft | None:
     """A band crossed upwards on new facts, or with a combination, outside the cool-down of its grade."""
     family, alerted = look.family, look.family.case.alerted
-    band = band_of(lines(where.compiled), look.row.score)
+    band = band_of(where.compiled, look.row.score)
     if band == RED and _red_on_weak_links_alone(where, look):
         band -= 1
     if band <= family.band or not _on_new_facts(where, look.row):
@@ -111,7 +115,7 @@ def _red_on_weak_links_alone(where: Setting, look: Look) -> bool:
     if not weak:
         return False
     sure = look.facts[~np.isin(look.facts["person"], weak)]
-    return band_of(lines(where.compiled), row_of(where, look.family, sure).score) < RED
+    return band_of(where.compiled, row_of(where, look.family, sure).score) < RED
 
 
 _GRADE_RESPONSE = {
@@ -164,7 +168,7 @@ def still_raised(where: Setting, alert: Standing, row: Row) -> bool:
         return alert.rule in rule_names(where.compiled, row.rules)
     if alert.kind == STEP_UP:
         grade = BANDS.index(alert.grade or "red")
-        return _on_new_facts(where, row) and band_of(lines(where.compiled), row.score) >= grade
+        return _on_new_facts(where, row) and band_of(where.compiled, row.score) >= grade
     return row.score < round(where.content.policy.lines.down * UNIT)
 
 

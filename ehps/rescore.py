@@ -30,7 +30,7 @@ def tell(batch: Batch, where: Setting, look: Look, before: int | None, cause: st
     row = look.row
     on_roll, under_five = row.spells & ON_ROLL_BIT, row.states & STATE_BIT["child_under_5"]
     insufficient = too_little_heard(where, on_roll=bool(on_roll), under_five=bool(under_five))
-    emit_score(batch, where, look.key, look.family, row.score, insufficient=insufficient)
+    emit_score(batch, where, look.key, look.family, row.score, insufficient)
     judge_bands(batch, where, look, before, cause)
     if schedule(where.content, look.family, row.score, row.spells, where.at):
         set_watch(where.compiled, [(look.family, look.facts)], where.at)
@@ -38,7 +38,12 @@ def tell(batch: Batch, where: Setting, look: Look, before: int | None, cause: st
 
 
 def emit_score(
-    batch: Batch, where: Setting, key: str, family: Family, score: int, *, insufficient: bool
+    batch: Batch,
+    where: Setting,
+    key: str,
+    family: Family,
+    score: int,
+    insufficient: bool,  # noqa: FBT001
 ) -> None:
     """The score, if it or what it rests on is other than last told."""
     family.unscored = False
@@ -76,6 +81,11 @@ def withdraw(batch: Batch, where: Setting, key: str, family: Family, facts: Fact
         why = "Withdrawn: what it stood on was retracted, corrected or unlinked."
         sequence = batch.next_sequence(where.offset)
         batch.alerts.append(ended(where, key, alert, "withdrawn", why, None, sequence))
+
+
+def waits(family: Family) -> bool:
+    """Whether a rule waits for silence."""
+    return family.due() is not None and any(name.startswith(SILENT) for name in family.case.timers)
 
 
 def _await_silence(where: Setting, look: Look) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from ehps.batch import Batch, too_little_heard
 from ehps.calendar import local_day, local_day_of
-from ehps.catalogue import FACTS_MAX
 from ehps.facts import (
     FACT,
     KEPT_OF,
@@ -25,12 +23,11 @@ from ehps.facts import (
 from ehps.kernel import STATE_BIT, Bools, Features, Ints, Rows, pack_births, pack_rows
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.policy import Look, Setting
-from ehps.rescore import emit_score, fail, judge_bands, safely, withdraw
+from ehps.rescore import emit_score, fail, judge_bands, safely, waits, withdraw
 from ehps.state import Family
 from ehps.stepdown import RESTART, reviewable, schedule, set_watch, start_quiet
 from ehps.timeline import Timeline, timeline
 from ehps.timers import fire
-from ehps.views import lines
 
 BLOCK_FACTS = 8192
 """Facts in one call of the kernel: blocks of this size stay in a processor's cache."""
@@ -38,34 +35,47 @@ BLOCK_FACTS = 8192
 
 def score_records(batch: Batch, records: Sequence[LogRecord]) -> None:
     """Apply events and retractions of one stretch of the log, between two records of any other kind."""
-    for la in dict.fromkeys(record.la for record in records):
-        mine = [record for record in records if record.la == la]
+    for la, mine in _by_authority(records):
         where = batch.setting(la, batch.authority(la).time, 0)
-        first = {record.family: record.offset for record in reversed(mine)}
-        for key in dict.fromkeys(record.family for record in mine):
+        first, told = _families_of(mine)
+        for key, offset in first.items():
             due = batch.family(key).due()
             if due is not None and due <= where.at:
-                fire(batch, key, where.at, first[key])
-        for run, bounded in _runs(batch, mine):
-            _Run(batch, where, run, bounded=bounded).score()
+                fire(batch, key, where.at, offset)
+        near = {key for key, count in told.items() if count > batch.family(key).room()}
+        for run in _runs(mine, near):
+            _Run(batch, where, run, bounded=run[0].family in near).score()
 
 
-def _runs(batch: Batch, records: Sequence[LogRecord]) -> Iterator[tuple[Sequence[LogRecord], bool]]:
-    """All records together, but for families near their bound: those go one by one, and are cut to it.
+def _by_authority(records: Sequence[LogRecord]) -> Iterator[tuple[str, Sequence[LogRecord]]]:
+    codes = dict.fromkeys(record.compact[1:HEAD_BYTES] for record in records)
+    for code in codes:
+        mine = (
+            records if len(codes) == 1 else [r for r in records if r.compact[1:HEAD_BYTES] == code]
+        )
+        yield code.decode(), mine
+
+
+def _families_of(records: Sequence[LogRecord]) -> tuple[dict[str, int], dict[str, int]]:
+    """For each family the offset of its first record, and how many facts it is told."""
+    first: dict[str, int] = {}
+    told: dict[str, int] = {}
+    for record in records:
+        first.setdefault(record.family, record.offset)
+        count = (len(record.compact) - HEAD_BYTES) // WIRE_BYTES
+        told[record.family] = told.get(record.family, 0) + count
+    return first, told
+
+
+def _runs(records: Sequence[LogRecord], near: set[str]) -> Iterator[Sequence[LogRecord]]:
+    """All records together, but those of families near their bound one by one.
 
     There, what is kept after one record depends on what was kept after the one before.
     """
-    sizes: Counter[str] = Counter()
-    for record in records:
-        sizes[record.family] += (len(record.compact) - HEAD_BYTES) // WIRE_BYTES
-    room = {key: FACTS_MAX - len(batch.family(key).facts) // FACT.itemsize for key in sizes}
-    near = {key for key, size in sizes.items() if size > room[key]}
     free = [record for record in records if record.family not in near] if near else records
     if free:
-        yield free, False
-    for record in records if near else ():
-        if record.family in near:
-            yield [record], True
+        yield free
+    yield from ([record] for record in records if record.family in near)
 
 
 class _Told(NamedTuple):
@@ -184,7 +194,7 @@ class _Run:
         rows = Rows(line.facts[index], line.days[index], starts, today, births)
         found = safely(self._where.compiled, rows)
         if found is not None:
-            self._policy(numbers.tolist(), owners.tolist(), rows, found, moves, line.replaced)
+            self._policy(numbers, rows, found, moves, line.replaced)
         elif len(numbers) > 1:
             for at in range(len(numbers)):
                 self._judge_block(line, numbers[at : at + 1], moves)
@@ -194,54 +204,49 @@ class _Run:
             fail(self._batch, where, record.family, self._families[int(owners[0])])
 
     def _policy(
-        self,
-        numbers: list[int],
-        owners: list[int],
-        rows: Rows,
-        found: Features,
-        moves: set[int],
-        replaced: set[int],
+        self, numbers: Ints, rows: Rows, found: Features, moves: set[int], replaced: set[int]
     ) -> None:
         """Each record in order: most move the score alone; where more may follow, the family is looked at."""
-        calm, insufficient = self._calm(found).tolist(), self._insufficient(found).tolist()
-        scores = found.score.tolist()
-        for at, (number, owner) in enumerate(zip(numbers, owners, strict=True)):
-            record, family = self._records[number], self._families[owner]
-            where = self._where._replace(offset=record.offset)
-            if calm[at] and number not in replaced and not self._watched(family, owner):
-                emit_score(
-                    self._batch,
-                    where,
-                    record.family,
-                    family,
-                    scores[at],
-                    insufficient=insufficient[at],
-                )
+        scores, insufficient = found.score.tolist(), self._insufficient(found).tolist()
+        loud, opens = self._loud(found).tolist(), self._reviewable()[found.spells].tolist()
+        for at, number in enumerate(numbers.tolist()):
+            record, owner = self._records[number], int(self._owner[number])
+            family = self._families[owner]
+            where, told = self._where, (scores[at], insufficient[at])
+            if not (loud[at] or opens[at] or number in replaced or self._watched(family, owner)):
+                if told != (family.score, family.insufficient) or family.unscored:
+                    emit_score(
+                        self._batch, where.at_record(record.offset), record.family, family, *told
+                    )
                 continue
+            where = where.at_record(record.offset)
             facts = rows.facts[rows.starts[at] : rows.starts[at + 1]]
-            look = Look(record.family, family, facts, found.row(at))
             if number in replaced and family.case.standing:
                 withdraw(self._batch, where, record.family, family, facts)
-            emit_score(
-                self._batch, where, record.family, family, scores[at], insufficient=insufficient[at]
-            )
-            judge_bands(self._batch, where, look, self._before.get(owner), "record")
-            self._before[owner] = scores[at]
-            self._schedule(look, owner, restart=number in moves)
+            emit_score(self._batch, where, record.family, family, *told)
+            if loud[at] or family.band or waits(family):
+                look = Look(record.family, family, facts, found.row(at))
+                judge_bands(self._batch, where, look, self._before.get(owner), "record")
+                self._before[owner] = scores[at]
+            self._schedule(record.family, owner, facts, told[0], int(found.spells[at]))
+            if number in moves:
+                self._restart(record.family, family, int(found.spells[at]))
+
+    def _loud(self, found: Features) -> Bools:
+        """Rows that may call for an alert, or for a timer that waits for silence."""
+        at_a_line = found.score >= self._where.compiled.lines[0]
+        loud: Bools = at_a_line | (found.rules != 0) | (found.pending != 0)
+        return loud
+
+    def _reviewable(self) -> Bools:
+        """Whether a family with these open spells may be stepped down, by their bits."""
+        content = self._where.content
+        return np.array([reviewable(content, bits) for bits in range(1 << len(SPELLS))])
 
     def _watched(self, family: Family, owner: int) -> bool:
         """Whether something said or timed before makes every record of the family matter."""
         timed = family.due() is not None or owner in self._watch
         return timed or family.band > 0 or family.below_since is not None
-
-    def _calm(self, found: Features) -> Bools:
-        """Rows that by themselves call for nothing but their score."""
-        opens = np.array(
-            [reviewable(self._where.content, bits) for bits in range(1 << len(SPELLS))]
-        )
-        below = found.score < lines(self._where.compiled)[0]
-        calm: Bools = below & (found.rules == 0) & (found.pending == 0) & ~opens[found.spells]
-        return calm
 
     def _insufficient(self, found: Features) -> Bools:
         table = np.array(
@@ -258,15 +263,19 @@ class _Run:
         answer: Bools = table[on_roll, young]
         return answer
 
-    def _schedule(self, look: Look, owner: int, *, restart: bool) -> None:
+    def _schedule(self, key: str, owner: int, facts: Facts, score: int, spells: int) -> None:
         """Timers after a record. Only the day of fall after a family's last record of the run is wanted."""
-        content, at, row = self._where.content, self._where.at, look.row
+        family = self._families[owner]
         self._watch.pop(owner, None)
-        if schedule(content, look.family, row.score, row.spells, at):
-            self._watch[owner] = look.family, look.facts
-        if look.family.below_since is not None and restart:
-            start_quiet(content, look.family, row.spells, self._day)
-        self._batch.note_timer(look.key, look.family)
+        if schedule(self._where.content, family, score, spells, self._where.at):
+            self._watch[owner] = family, facts
+        self._batch.note_timer(key, family)
+
+    def _restart(self, key: str, family: Family, spells: int) -> None:
+        """The child or the home moved: quiet days start again."""
+        if family.below_since is not None:
+            start_quiet(self._where.content, family, spells, self._day)
+            self._batch.note_timer(key, family)
 
     def _note_timer(self, owner: int) -> None:
         key = self._records[int(np.flatnonzero(self._owner == owner)[0])].family

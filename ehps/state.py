@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import orjson
 
+from ehps.catalogue import FACTS_MAX
 from ehps.errors import InvariantBroken
 from ehps.facts import FACT, Facts, hash32
 
@@ -173,6 +174,10 @@ class Family:
     def gone(self) -> list[int]:
         """Hashes of people whose facts do not count."""
         return self.case.gone() if self._gone or self._case is not None else []
+
+    def room(self) -> int:
+        """Facts that surely fit within the bound, whatever their class."""
+        return FACTS_MAX - len(self.facts) // FACT.itemsize
 
     def held(self) -> Facts:
         """Every fact kept."""

@@ -10,6 +10,7 @@ not safety.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,7 @@ class Verdict(NamedTuple):
     why: str
 
 
+@lru_cache(maxsize=1024)
 def tier(spells: int) -> str:
     """The highest tier at which somebody in the family is open."""
     for name, bit in zip(reversed(TIERS[1:]), reversed(TIER_BITS), strict=True):

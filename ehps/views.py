@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -31,15 +32,9 @@ def points(units: int) -> float:
     return round(units / UNIT, 2)
 
 
-def band_of(content_lines: tuple[int, int, int], score: int) -> int:
-    """Index of the highest band whose line the score reaches."""
-    return sum(score >= line for line in content_lines)
-
-
-def lines(compiled: Compiled) -> tuple[int, int, int]:
-    """Lines of green, amber and red in units."""
-    line = compiled.content.policy.lines
-    return round(line.green * UNIT), round(line.amber * UNIT), round(line.red * UNIT)
+def band_of(compiled: Compiled, score: int) -> int:
+    """Index of the highest band whose line the score (units) reaches."""
+    return bisect_right(compiled.lines, score)
 
 
 def fact_view(family: Family, fact: np.void) -> dict[str, Any]:
