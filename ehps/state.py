@@ -69,9 +69,9 @@ class Case:
         return {subject: person for subject, person in self.people.items() if not person.removed}
 
     def births(self) -> list[int]:
-        """Days of birth of the children, unborn included."""
+        """Days of birth of the children, unborn included, in order."""
         children = (p for p in self.people.values() if p.role == "child" and not p.removed)
-        return [p.born for p in children if p.born is not None]
+        return sorted(p.born for p in children if p.born is not None)
 
     def gone(self) -> list[int]:
         """Hashes of people who left the family, or were linked wrongly: their facts do not count."""

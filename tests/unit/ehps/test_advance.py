@@ -77,8 +77,9 @@ def told(draw: st.DrawFn) -> list[tuple[int, str, Any]]:
 
 def written(history: list[tuple[int, str, Any]], *, days_before: int = 3) -> Log:
     log = Log().open(days_before)
-    log.member(1, "2020-03")
-    log.member(2, "2012-03", family="f2")
+    for family in ("f1", "f2"):
+        log.member(2, "2020-03", family=family)
+        log.member(1, "2012-03", family=family)
     for days, family, message in history:
         if days:
             log.beat(days)
