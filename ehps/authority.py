@@ -100,7 +100,10 @@ def _bits(authority: Authority, source: str, day: int) -> int:
 
 def coverage(authority: Authority, sources: Collection[str], day: int, days: int) -> float:
     """Share of the window's days on which every one of the sources was heard, 0-1."""
-    return 1 - len(missing_days(authority, sources, day, days)) / days
+    heard = (1 << days) - 1
+    for source in sources:
+        heard &= _bits(authority, source, day)
+    return heard.bit_count() / days
 
 
 def silent(authority: Authority, sources: Collection[str], day: int, content: Content) -> list[str]:

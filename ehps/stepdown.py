@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -132,7 +133,11 @@ def _fall(
     rows = pack_rows(
         [facts for (_, facts), days in zip(families, asked, strict=True) for _ in days],
         [start_of_day(day) for days in asked for day in days],
-        [family.births() for (family, _), days in zip(families, asked, strict=True) for _ in days],
+        [
+            births
+            for (family, _), days in zip(families, asked, strict=True)
+            for births in repeat(family.births(), len(days))
+        ],
     )
     below = iter(
         (features(compiled, rows, with_rules=False).score < down_line(compiled.content)).tolist()
