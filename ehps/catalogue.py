@@ -299,15 +299,16 @@ def slots_of(event_type: str) -> tuple[tuple[Kind, ...], ...]:
 
 def matches(kind: Kind, data: Mapping[str, Any]) -> bool:
     """Whether an event's data makes it this kind: every named field holds, or lists, one of the named values."""
-    return all(values & _texts(data.get(name)) for name, values in kind.where.items())
+    for name, values in kind.where.items():
+        held = data.get(name)
+        texts = map(_text, held) if isinstance(held, (list, tuple)) else (_text(held),)
+        if values.isdisjoint(texts):
+            return False
+    return True
 
 
-def _texts(value: object) -> frozenset[str]:
-    if isinstance(value, bool):
-        return frozenset((str(value).lower(),))
-    if isinstance(value, (list, tuple)):
-        return frozenset(str(item) for item in value)
-    return frozenset((str(value),))
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def catalogue_hash() -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import struct
 from datetime import datetime
 from enum import IntEnum
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from ehps.calendar import local_day_of
-from ehps.catalogue import VALUES, Kind, matches, slots_of
+from ehps.catalogue import VALUES, matches, slots_of
 from ehps.facts import VOID, epoch_seconds, hash32, hash64
 from schemas.envelope import Event
 
@@ -67,62 +68,52 @@ def pack_event(event: Event, la: str | None = None) -> bytes:
         event: validated.
         la: the authority of the family, where it differs from the sender's.
     """
-    facts = _facts(event, event.type, event.time, event.id, void=False)
-    if event.correctionof is not None and _moved(event):
-        facts += _facts(event, event.type, event.correctionof, event.id, void=True)
-    return pack_other(RecordKind.EVENT, la or event.la) + b"".join(facts)
+    key, original = _key(event, event.type, event.time, event.id), event.correctionof
+    facts = _facts(event, event.type, key, event.data.model_dump(mode="json"))
+    if original is not None:
+        moved_from = _key(event, event.type, original, event.id)
+        facts += _facts(event, event.type, moved_from, None) if moved_from != key else b""
+    return pack_other(RecordKind.EVENT, la or event.la) + facts
 
 
 def pack_retraction(event: Event, la: str | None = None) -> bytes:
     """Header of a retraction: a void version of every fact that the original told."""
-    data = event.data
-    facts = _facts(event, data.type, data.occurred, data.id, void=True)
-    return pack_other(RecordKind.RETRACTION, la or event.la) + b"".join(facts)
-
-
-def _moved(event: Event) -> bool:
-    first = slots_of(event.type)
-    original = event.correctionof
-    return (
-        bool(first)
-        and original is not None
-        and _key(event, first[0][0], original, event.id)
-        != _key(event, first[0][0], event.time, event.id)
+    original = event.data
+    key = _key(event, original.type, original.occurred, original.id)
+    return pack_other(RecordKind.RETRACTION, la or event.la) + _facts(
+        event, original.type, key, None
     )
 
 
-def _facts(
-    event: Event, event_type: str, occurred: datetime, event_id: str, *, void: bool
-) -> list[bytes]:
-    data = {} if void else event.data.model_dump(mode="json")
-    recorded = epoch_seconds(event.recordedtime)
-    digest = hash32(event.time.isoformat(), repr(sorted(data.items())))
-    incident = hash32(event.incident) if event.incident and not void else 0
-    packed = []
-    for slot in slots_of(event_type):
-        kind = next((k for k in slot if matches(k, data)), None) if not void else None
-        moment, key = _key(event, slot[0], occurred, event_id)
-        packed.append(
-            _WIRE.pack(
-                key,
-                moment,
-                recorded,
-                incident,
-                hash32(event.subject),
-                digest,
-                (kind or slot[0]).code,
-                slot[0].slot,
-                VALUES[kind.value](data) if kind and kind.value else 0,
-                0 if kind else VOID,
-            )
-        )
-    return packed
+def _key(event: Event, told: str, occurred: datetime, event_id: str) -> tuple[int, int]:
+    """When a fact occurred and its id: one a person and day for daily kinds.
 
-
-def _key(event: Event, kind: Kind, occurred: datetime, event_id: str) -> tuple[int, int]:
-    """When a fact occurred and its id; one a person and day for daily kinds, whose events carry the day themselves."""
-    moment = epoch_seconds(occurred)
-    if not kind.daily:
-        return moment, hash64(event.source, event_id)
+    The agency is part of the id, so that none can replace or take back what another told.
+    """
+    moment, agency = epoch_seconds(occurred), told.split(".", 1)[0]
+    slots = slots_of(told)
+    if not slots or not slots[0][0].daily:
+        return moment, hash64(agency, event.source, event_id)
     day = local_day_of(moment)
-    return day * 86_400 + 43_200, hash64("daily", kind.name, event.subject, str(day))
+    return day * 86_400 + 43_200, hash64("daily", slots[0][0].name, event.subject, str(day))
+
+
+def _facts(event: Event, told: str, key: tuple[int, int], data: dict[str, Any] | None) -> bytes:
+    """One fact a slot of the type `told`; all void where `data` is None."""
+    moment, name = key
+    recorded, person = epoch_seconds(event.recordedtime), _person(event.subject)
+    digest = hash32(str(moment), repr(sorted((data or {}).items())))
+    incident = hash32(event.incident) if event.incident and data is not None else 0
+    packed = []
+    for slot in slots_of(told):
+        code, value, flags = slot[0].code, 0, VOID
+        kind = next((k for k in slot if matches(k, data)), None) if data is not None else None
+        if kind is not None and data is not None:
+            code, flags = kind.code, 0
+            value = VALUES[kind.value](data) if kind.value else 0
+        row = (name, moment, recorded, incident, person, digest, code, slot[0].slot, value, flags)
+        packed.append(_WIRE.pack(*row))
+    return b"".join(packed)
+
+
+_person = lru_cache(maxsize=1 << 16)(hash32)

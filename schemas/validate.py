@@ -26,6 +26,9 @@ MESSAGE_BYTES_MAX = 256 * 1024
 AHEAD_MAX = timedelta(days=1)
 """How far a sender's clock may run ahead of ours."""
 
+RETRACTED = "record.retracted.v1"
+_TOPIC_OF = {name: agency_topic(name.split(".", 1)[0]) for name in EVENT_TYPES}
+
 Headers = Sequence[tuple[str, bytes | str | None]]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -82,17 +85,25 @@ def validate_event(
     model = _model(document.get("type"), EVENT_TYPES)
     if isinstance(model, Rejection):
         return model
-    if (
-        not str(document["type"]).startswith("record.")
-        and agency_topic(str(document["type"]).split(".")[0]) != topic
-    ):
-        return Rejection(
-            "wrong_topic",
-            "type",
-            "a type of another source",
-            f"send it to {agency_topic(str(document['type']).split('.')[0])}",
-        )
-    return _checked(model, document, now)
+    event = _checked(model, document, now)
+    if isinstance(event, Rejection):
+        return event
+    return _of_this_topic(event, topic) or event
+
+
+def _of_this_topic(event: Event, topic: str) -> Rejection | None:
+    """An agency tells, and takes back, only what is its own to tell."""
+    told, field = event.type, "type"
+    if told == RETRACTED:
+        told, field = event.data.type, "data.type"
+        if told not in EVENT_TYPES or told == RETRACTED:
+            return Rejection(
+                "unknown_type", field, kind_of(told), "the type of the event taken back"
+            )
+    own = _TOPIC_OF[told]
+    if own == topic or told == RETRACTED:
+        return None
+    return Rejection("wrong_topic", field, "a type of another source", f"send it to {own}")
 
 
 def validate_link(value: bytes | None, headers: Headers | None, now: datetime) -> Event | Rejection:
@@ -174,22 +185,19 @@ def _checked(model: type[ModelT], document: dict[str, Any], now: datetime) -> Mo
     result = _parsed(model, document)
     if isinstance(result, Rejection):
         return result
-    for name in ("time", "recordedtime"):
-        if getattr(result, name) > now + AHEAD_MAX:
-            return Rejection(
-                "future_time",
-                name,
-                "a time more than a day ahead",
-                "the time it happened, in UTC; check the sender's clock",
-            )
-    if getattr(result, "correctionof", None) is not None and result.correctionof > now + AHEAD_MAX:  # type: ignore[attr-defined]
-        return Rejection(
-            "future_time",
-            "correctionof",
-            "a time more than a day ahead",
-            "the original event's time",
-        )
+    limit = now + AHEAD_MAX
+    for name in ("time", "recordedtime", "correctionof"):
+        moment = getattr(result, name, None)
+        if moment is not None and moment > limit:
+            return Rejection("future_time", name, "a time more than a day ahead", _WHEN[name])
     return result
+
+
+_WHEN = {
+    "time": "the time it happened, in UTC; check the sender's clock",
+    "recordedtime": "the time it was recorded, in UTC; check the sender's clock",
+    "correctionof": "the original event's time",
+}
 
 
 def _parsed(model: type[ModelT], document: dict[str, Any]) -> ModelT | Rejection:

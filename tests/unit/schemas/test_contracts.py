@@ -204,3 +204,26 @@ def test_binary_mode_gives_the_same_event() -> None:
     binary = validate_event("agency.police.v1", json.dumps(GOOD["data"]).encode(), headers, NOW)
 
     assert structured == binary
+
+
+def retraction_of(kind: str) -> bytes:
+    data = {"id": "a", "type": kind, "occurred": "2026-01-11T21:40:00Z"}
+    return json.dumps({**GOOD, "type": "record.retracted.v1", "data": data}).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("education.suspension.v1", "wrong_topic"),
+        ("police.nothing.v1", "unknown_type"),
+        ("record.retracted.v1", "unknown_type"),
+    ],
+)
+def test_an_agency_takes_back_only_what_is_its_own_to_tell(kind: str, code: str) -> None:
+    verdict = validate_event("agency.police.v1", retraction_of(kind), None, NOW)
+
+    assert isinstance(verdict, Rejection)
+    assert (verdict.code, verdict.field) == (code, "data.type")
+    assert not isinstance(
+        validate_event("agency.police.v1", retraction_of("police.marac.v1"), None, NOW), Rejection
+    )
