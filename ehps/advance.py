@@ -15,9 +15,9 @@ import orjson
 from ehps.alerts import Output
 from ehps.authority import advance_time, hear, take_control
 from ehps.batch import Batch
-from ehps.content import Library
 from ehps.errors import InvariantBroken
 from ehps.facts import epoch_seconds
+from ehps.library import Library
 from ehps.log import LogRecord, RecordKind
 from ehps.members import decide, join_or_leave
 from ehps.scoring import score_records

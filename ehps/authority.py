@@ -6,8 +6,8 @@ from collections.abc import Collection
 from typing import Any
 
 from ehps.calendar import SchoolCalendar, local_day_of
-from ehps.content import Content, Library
 from ehps.errors import InvariantBroken
+from ehps.library import Content, Library
 from ehps.state import Authority
 
 COVERAGE_DAYS = 730

@@ -9,8 +9,8 @@ from typing import Self
 from ehps.alerts import Output
 from ehps.authority import coverage, in_force
 from ehps.calendar import local_day_of
-from ehps.content import Library
 from ehps.kernel import Compiled, compile_content
+from ehps.library import Library
 from ehps.policy import Setting
 from ehps.state import Authority, Family, Partition
 

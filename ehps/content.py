@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
-from importlib import resources
-from typing import Literal, TypeVar
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ehps.calendar import SchoolCalendar, WorkingHours, load_calendar
 from ehps.catalogue import BY_NAME, CONDITIONS, KINDS, TIERS
-from ehps.errors import ContentError, ContentMissing
-from schemas.control import Control
-
-KERNEL_VERSION = 1
-"""Version of the arithmetic in `ehps.kernel`; kernels in force within kept history ship together."""
 
 CONDITION_CODES = {name: code for code, (name, _, _) in CONDITIONS.items()}
 TAGS = frozenset(tag for kind in KINDS for tag in kind.tags)
@@ -192,6 +179,7 @@ class PolicyFile(_Strict):
 
     name: str
     release: str
+    calendar: str = Field(description="Name of the calendar's file, without .yaml.")
     lines: Lines
     step_up: StepUp
     step_down: StepDown
@@ -207,142 +195,3 @@ class PolicyFile(_Strict):
         if missing:
             raise ValueError(f"routes lacks {', '.join(missing)}")
         return self
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Content:
-    """What is in force in an authority, resolved from a control's hashes."""
-
-    release: Release
-    rules: Combinations
-    policy: PolicyFile
-    hashes: tuple[str, str, str]
-    school: SchoolCalendar
-    working: WorkingHours
-
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
-def parse(model: type[ModelT], name: str, raw: bytes) -> ModelT:
-    """Validate one content file.
-
-    Raises:
-        ContentError: naming the file, the line or key, and what is legal there.
-    """
-    try:
-        return model.model_validate(yaml.safe_load(raw))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ContentError(
-            f"{name}: line {mark.line + 1 if mark else 1}: not valid YAML"
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the file"
-        raise ContentError(
-            f"{name}: {key}: {first['msg'].removeprefix('Value error, ')}"
-        ) from error
-
-
-class Library:
-    """All content that this process holds, by hash."""
-
-    def __init__(
-        self,
-        releases: Iterable[bytes],
-        rules: Iterable[bytes],
-        policies: Iterable[bytes],
-        calendar: bytes,
-    ) -> None:
-        """Validate everything before anything starts.
-
-        Raises:
-            ContentError: a file is wrong.
-        """
-        self._releases = {digest(raw): parse(Release, "release", raw) for raw in releases}
-        self._rules = {digest(raw): parse(Combinations, "combinations", raw) for raw in rules}
-        self._policies = {
-            digest(raw + calendar): parse(PolicyFile, "policy", raw) for raw in policies
-        }
-        self._calendar = calendar
-        try:
-            self.school, self.working = load_calendar(yaml.safe_load(calendar))
-        except (ValueError, yaml.YAMLError) as error:
-            raise ContentError(f"calendar: {error}") from error
-        self.resolve = lru_cache(maxsize=64)(self._resolve)
-
-    @classmethod
-    def packaged(cls) -> Library:
-        """The content that ships with EHPS."""
-        folder = resources.files("ehps") / "content"
-        files = sorted(
-            (f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name
-        )
-        named = {
-            kind: [f.read_bytes() for f in files if f.name.startswith(kind)]
-            for kind in ("release", "combinations", "policy")
-        }
-        return cls(
-            named["release"],
-            named["combinations"],
-            named["policy"],
-            (folder / "calendar-england.yaml").read_bytes(),
-        )
-
-    def _resolve(self, kernel: int, release: str, rules: str, policy: str) -> Content:
-        if kernel != KERNEL_VERSION:
-            raise ContentMissing(
-                f"a control names kernel {kernel}; this process has kernel {KERNEL_VERSION}"
-            )
-        for what, held, wanted in (
-            ("release", self._releases, release),
-            ("combinations", self._rules, rules),
-            ("policy", self._policies, policy),
-        ):
-            if wanted not in held:
-                raise ContentMissing(
-                    f"a control names {what} {wanted[:12]}, which this process does not hold"
-                )
-        chosen = self._policies[policy]
-        if chosen.release != self._releases[release].name:
-            raise ContentError(
-                f"policy {chosen.name} has lines for release {chosen.release}, not {self._releases[release].name}"
-            )
-        return Content(
-            self._releases[release],
-            self._rules[rules],
-            chosen,
-            (release, rules, policy),
-            self.school,
-            self.working,
-        )
-
-    def default_control(
-        self,
-        la: str,
-        effective: datetime,
-        stage: Literal["shadow", "pilot", "live"] = "live",
-        control_id: str = "first",
-    ) -> Control:
-        """The control that puts the packaged starter content in force in `la` from `effective` on."""
-        names = (
-            next(h for h, r in self._releases.items() if r.name == "starter-1"),
-            next(h for h, r in self._rules.items() if r.name == "combinations-starter-1"),
-            next(h for h, p in self._policies.items() if p.name == "policy-default-1"),
-        )
-        return Control(
-            id=f"{control_id}-{la}",
-            la=la,
-            effective=effective,
-            kernel=KERNEL_VERSION,
-            release=names[0],
-            rules=names[1],
-            policy=names[2],
-            stage=stage,
-        )
-
-
-def digest(raw: bytes) -> str:
-    """The address of a content file: SHA-256 over its bytes, in hex."""
-    return hashlib.sha256(raw).hexdigest()

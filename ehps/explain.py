@@ -7,8 +7,8 @@ from typing import Any
 from ehps.authority import coverage, in_force, is_heard
 from ehps.calendar import local_day_of
 from ehps.catalogue import COUNTED_DAYS
-from ehps.content import Library
 from ehps.kernel import UNIT, compile_content
+from ehps.library import Library
 from ehps.policy import Setting, row_of
 from ehps.state import Authority, Family, Partition
 from ehps.stepdown import expected_sources, tier

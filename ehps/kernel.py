@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from ehps.calendar import local_day, local_day_of
 from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, COUNTED_DAYS, HEADINGS_CODE
-from ehps.content import CONDITION_CODES, STATES, Condition, Content
+from ehps.content import CONDITION_CODES, STATES, Condition
 from ehps.facts import COUNTED_OF, IS_START, SPELL_OF, SPELLS, VOID, Facts, together
+from ehps.library import Content
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

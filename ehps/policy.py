@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ehps.content import Clock, Content, Rule
+from ehps.content import Clock, Rule
 from ehps.facts import Facts, hash32
 from ehps.kernel import DAY, UNIT, Compiled, Row, features, pack_rows
+from ehps.library import Content
 from ehps.state import Authority, Family, Standing
 from ehps.views import BANDS, band_of, rule_names
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from ehps.calendar import SchoolCalendar, local_day_of
 from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, HEADINGS_CODE, Kind
-from ehps.content import CONDITION_CODES, Condition, Content, Rule
+from ehps.content import CONDITION_CODES, Condition, Rule
 from ehps.facts import COUNTED_OF, SPELLS, VOID, Facts
 from ehps.kernel import BEFORE, POSITIVE, POSITIVE_ATTENDANCE, RECENT, SEVERE, STATE_BIT, UNIT
+from ehps.library import Content
 
 
 class Told(NamedTuple):

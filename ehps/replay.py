@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from ehps.advance import Needs, Snapshot, Step, advance, needs
-from ehps.content import Library
+from ehps.library import Library
 from ehps.log import LogRecord
 
 BATCH_RECORDS = 2000

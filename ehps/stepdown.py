@@ -19,9 +19,9 @@ import numpy as np
 from ehps.authority import missing_days, silent
 from ehps.calendar import local_day, local_day_of, start_of_day
 from ehps.catalogue import CONDITIONS, COUNTED_DAYS, KINDS, TIERS
-from ehps.content import Content
 from ehps.facts import ON_ROLL_BIT, SPELLS, VOID, Facts
 from ehps.kernel import POSITIVE_ATTENDANCE, UNIT, Compiled, Row, features, pack_rows
+from ehps.library import Content
 from ehps.state import Authority, Family
 
 WATCH, REVIEW = "watch", "review"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ehps.content import Library
+from ehps.library import Library
 from ehps.simulate import World
 from schemas.topics import AGENCY_TOPICS, ALERTS, ALERTS_SHADOW, LOG
 from streams.follow import follow, sentence

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from ehps.content import KERNEL_VERSION
+from ehps.library import KERNEL_VERSION
 from ehps.state import Partition
 from schemas.topics import AGENCY_TOPICS, CONTROL, DECISIONS, LINKS, LOG, TOPICS
 from streams.config import Settings

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from ehps.content import Library
+from ehps.library import Library
 from schemas.control import Control, Heartbeat
 from schemas.topics import AGENCY_TOPICS, LOG, source_of
 from streams.config import Settings

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import redis
 
-from ehps.content import Library
+from ehps.library import Library
 from ehps.log import LogRecord, RecordKind
 from ehps.replay import MemoryStore, replay
 from schemas.topics import ALERTS, ALERTS_SHADOW, LOG

@@ -22,7 +22,7 @@ import redis
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ehps.advance import advance, needs
-from ehps.content import Library
+from ehps.library import Library
 from ehps.log import HEAD_BYTES, LogRecord
 from schemas.topics import ALERTS, ALERTS_SHADOW, LOG, SCORES
 from streams.config import Settings

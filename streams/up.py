@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ehps.content import Library
+from ehps.library import Library
 from schemas.control import ControlMessage
 from schemas.topics import CONTROL, EMBEDDED_PARTITIONS, LOG
 from streams.config import STACK_FILE, Settings

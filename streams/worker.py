@@ -11,7 +11,7 @@ import faust
 import redis
 from confluent_kafka.admin import AdminClient
 
-from ehps.content import Library
+from ehps.library import Library
 from schemas.topics import AGENCY_TOPICS, ALERTS, CONTROL, DECISIONS, LINKS, LOG, SCORES
 from streams.agents import Controls, Decisions, Links, Pulse
 from streams.app import Loop, Take, build

@@ -136,8 +136,8 @@ def explain(
 
 
 def _explained(client: redis_client.Redis, family: str, partitions: int) -> dict[str, Any]:
-    from ehps.content import Library
     from ehps.explain import explain as explained
+    from ehps.library import Library
     from streams.kafka import partition_of
     from streams.store import RedisStore, Registry
 

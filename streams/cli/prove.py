@@ -35,7 +35,7 @@ def replay(
     Example:
       ehps replay --verify
     """
-    from ehps.content import Library
+    from ehps.library import Library
     from streams.kafka import read_topic
     from streams.replaylog import Replayed, replay_partition
     from streams.replaylog import verify as verified

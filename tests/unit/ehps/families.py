@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from ehps.content import Library
+from ehps.library import Library
 from ehps.log import LogRecord, RecordKind, pack_event, pack_other, pack_retraction
 from ehps.replay import MemoryStore, replay
 from schemas import EVENT_TYPES

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from ehps import reference
 from ehps.catalogue import KINDS
-from ehps.content import Content
 from ehps.facts import FACT, Facts, key_order
 from ehps.kernel import compile_content, features, pack_rows
+from ehps.library import Content
 
 NOW = int(START.timestamp()) + 86_400 * 3
 DAY = 86_400
