@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     log_level: str = Field(
         default="info", pattern=r"^(debug|info|warning|error)$", description="Least level logged."
     )
+    content: Path | None = Field(
+        default=None,
+        description="Folder of a council's own releases, combinations, policies and calendars.",
+    )
     pseudonym_key: SecretStr | None = Field(
         default=None, description="Key of pseudonyms made by importers."
     )

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ehps.library import Library
 from ehps.simulate import World
 from schemas.topics import AGENCY_TOPICS, ALERTS, ALERTS_SHADOW, LOG
+from streams.content import library as library_of
 from streams.follow import follow, sentence
 from streams.history import Day, Groups, Item, backfill
 from streams.kafka import read_topic, watermarks
@@ -114,7 +114,7 @@ def demonstrate(
         stack.segments.drain()
     account = reconcile(settings, client)
     progress("replaying the log")
-    replayed = verify(settings, client, Library.packaged())
+    replayed = verify(settings, client, library_of(settings.content))
     return _summary(options, kinds, total, seconds, account, replayed, latencies(settings))
 
 

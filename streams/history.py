@@ -21,6 +21,7 @@ from ehps.library import Library
 from schemas.control import Control, Heartbeat
 from schemas.topics import AGENCY_TOPICS, LOG, source_of
 from streams.config import Settings
+from streams.content import library as library_of
 from streams.errors import StreamsError
 from streams.kafka import Sender, partitions_of, producer
 from streams.logwriter import LogWriter
@@ -210,7 +211,9 @@ def backfill(
     room = room_of(settings, client)
     clock = LogWriter(Sender(client, room), partitions_of(settings.kafka, LOG))
     wait = waiting(settings, Groups(settings.kafka))
-    return Backfill(la, Publisher(client, room), clock, wait, Library.packaged()).run(items)
+    return Backfill(la, Publisher(client, room), clock, wait, library_of(settings.content)).run(
+        items
+    )
 
 
 def waiting(settings: Settings, groups: Groups) -> Callable[[Mapping[Place, int]], None]:

@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ehps.library import Library
 from schemas.control import ControlMessage
 from schemas.topics import CONTROL, EMBEDDED_PARTITIONS, LOG
 from streams.config import STACK_FILE, Settings
+from streams.content import library as library_of
 from streams.errors import StreamsError
 from streams.kafka import partitions_of
 from streams.publish import publisher
@@ -208,7 +208,9 @@ def set_live(stack: Stack, la: str, deadline_s: float = READY_DEADLINE_S) -> Non
     client = connect(stack.settings.redis)
     registry = Registry(client)
     if la not in registry.authorities():
-        control = Library.packaged().default_control(la, datetime.now(UTC).replace(microsecond=0))
+        control = library_of(stack.settings.content).default_control(
+            la, datetime.now(UTC).replace(microsecond=0)
+        )
         sender = publisher(stack.settings)
         message = ControlMessage(control=control).model_dump_json(exclude_none=True)
         sender.send(CONTROL, la.encode(), message.encode())

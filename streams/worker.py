@@ -16,6 +16,7 @@ from schemas.topics import AGENCY_TOPICS, ALERTS, CONTROL, DECISIONS, LINKS, LOG
 from streams.agents import Controls, Decisions, Links, Pulse
 from streams.app import Loop, Take, build
 from streams.config import Settings
+from streams.content import library as library_of
 from streams.errors import BrokerUnavailable, ConfigError, RedisUnavailable
 from streams.intake import Intake
 from streams.kafka import Sender, partitions_of, producer
@@ -43,7 +44,7 @@ def run_worker(roles: list[str], settings: Settings) -> None:
             f"unknown role {unknown[0] if unknown else '(none)'}; roles: {', '.join(ROLES)}"
         )
     configure(settings.log_level)
-    library = Library.packaged()
+    library = library_of(settings.content)
     client = _wait(lambda: connect(settings.redis))
     partitions = _wait(lambda: _log_partitions(settings))
     loops: list[Loop] = []

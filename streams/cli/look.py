@@ -24,6 +24,7 @@ from streams.cli.target import require_kafka, require_log, require_redis, settin
 if TYPE_CHECKING:
     import redis as redis_client
 
+    from ehps.library import Library
     from streams.config import Settings
 
 _FAMILY = re.compile(r"(?:[EWSN]\d{8}:)?[A-Za-z0-9_-]{1,64}")
@@ -111,9 +112,11 @@ def explain(
     """
     if not _FAMILY.fullmatch(family):
         raise Misused("A family is named like f-17 or E06000023:f-17.")
+    from streams.content import library
+
     settings = settings_of(kafka, redis)
     count = require_log(settings)
-    document = _explained(require_redis(settings), family, count)
+    document = _explained(require_redis(settings), family, count, library(settings.content))
     if json:
         emit({"ok": True, **document})
         return
@@ -135,9 +138,10 @@ def explain(
         say(f"Combinations: {', '.join(document['combinations'])}")
 
 
-def _explained(client: redis_client.Redis, family: str, partitions: int) -> dict[str, Any]:
+def _explained(
+    client: redis_client.Redis, family: str, partitions: int, library: Library
+) -> dict[str, Any]:
     from ehps.explain import explain as explained
-    from ehps.library import Library
     from streams.kafka import partition_of
     from streams.store import RedisStore, Registry
 
@@ -148,7 +152,7 @@ def _explained(client: redis_client.Redis, family: str, partitions: int) -> dict
         partition = partition_of(key, partitions)
         state, whole = store.family(partition, key), store.partition_state(partition)
         if state is not None and whole is not None:
-            return {"family": key, **explained(key, state, whole, Library.packaged())}
+            return {"family": key, **explained(key, state, whole, library)}
     where = f" in {', '.join(sorted(known))}" if known and ":" not in family else ""
     msg = f"There is no family {family}{where}: nothing about it has been scored."
     raise Problem(msg)

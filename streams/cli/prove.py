@@ -35,14 +35,14 @@ def replay(
     Example:
       ehps replay --verify
     """
-    from ehps.library import Library
+    from streams.content import library as library_of
     from streams.kafka import read_topic
     from streams.replaylog import Replayed, replay_partition
     from streams.replaylog import verify as verified
 
     settings = settings_of(kafka, redis)
     partitions = require_log(settings)
-    library = Library.packaged()
+    library = library_of(settings.content)
     result = Replayed()
     if verify:
         result = verified(settings, require_redis(settings), library)
