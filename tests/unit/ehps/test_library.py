@@ -36,7 +36,7 @@ def with_file(name: str, text: str) -> Library:
             "police.mising:",
             "'police.mising'; legal kinds: ",
         ),
-        ("release-starter.yaml", "headings: {", "headings: }", "line 6: not valid YAML"),
+        ("release-starter.yaml", "headings: {", "headings: }", "line 8: not valid YAML"),
         ("combinations-starter.yaml", '"#missing"', '"#mising"', "unknown tag '#mising'"),
         ("combinations-starter.yaml", "days: 90, at_least: 3", "at_least: 3", "needs days"),
         ("combinations-starter.yaml", "clock: {hours: 6}", "clock: {}", "either hours or days"),
