@@ -33,6 +33,9 @@ FACT: Final = np.dtype(
         ("known", "<u4"),  # log time at which EHPS first held this version; no feature reads it
     ]
 )
+BIRTH: Final = np.dtype("<i4")
+"""A child's day of birth, days since 1970."""
+
 WIRE_BYTES: Final = FACT.itemsize - 4
 """A fact in the log's compact header: everything but `known`."""
 

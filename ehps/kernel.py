@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ehps.calendar import local_day, local_day_of
 from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, COUNTED_DAYS, HEADINGS_CODE
 from ehps.content import CONDITION_CODES, STATES, Condition
-from ehps.facts import COUNTED_OF, IS_START, SPELL_OF, SPELLS, VOID, Facts, together
+from ehps.facts import BIRTH, COUNTED_OF, IS_START, SPELL_OF, SPELLS, VOID, Facts, together
 from ehps.library import Content
 
 Ints = NDArray[np.int64]
@@ -385,9 +385,7 @@ def _require_fresh(compiled: Compiled, watched: _Watched, matched: Bools) -> Non
         matched[number] &= np.bincount(watched.row[new], minlength=matched.shape[1]) > 0
 
 
-def pack_rows(
-    parts: Sequence[Facts], moments: Sequence[int], births: Sequence[Sequence[int]]
-) -> Rows:
+def pack_rows(parts: Sequence[Facts], moments: Sequence[int], births: Sequence[bytes]) -> Rows:
     """Rows from a set of facts, a moment (log time, seconds) and the children's days of birth for each."""
     facts = together(parts)
     starts = np.zeros(len(parts) + 1, np.int64)
@@ -398,7 +396,8 @@ def pack_rows(
     )
 
 
-def pack_births(births: Sequence[Sequence[int]]) -> Ints:
-    """(row, day of birth) pairs."""
-    pairs = [(row, born) for row, days in enumerate(births) for born in days]
-    return np.array(pairs, np.int64).reshape(-1, 2)
+def pack_births(births: Sequence[bytes]) -> Ints:
+    """(row, day of birth) pairs from the bytes (`BIRTH`) of each row's children."""
+    born = np.frombuffer(b"".join(births), BIRTH)
+    row = np.repeat(np.arange(len(births)), [len(raw) // BIRTH.itemsize for raw in births])
+    return np.stack((row, born.astype(np.int64)), axis=1)

@@ -38,11 +38,12 @@ def score_records(batch: Batch, records: Sequence[LogRecord]) -> None:
     for la, mine in _by_authority(records):
         where = batch.setting(la, batch.authority(la).time, 0)
         first, told = _families_of(mine)
-        for key, offset in first.items():
-            due = batch.family(key).due()
+        families = {key: batch.family(key) for key in first}
+        for key, family in families.items():
+            due = family.due()
             if due is not None and due <= where.at:
-                fire(batch, key, where.at, offset)
-        near = {key for key, count in told.items() if count > batch.family(key).room()}
+                fire(batch, key, where.at, first[key])
+        near = {key for key, count in told.items() if count > families[key].room()}
         for run in _runs(mine, near):
             _Run(batch, where, run, bounded=run[0].family in near).score()
 

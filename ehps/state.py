@@ -7,7 +7,6 @@ A state of another schema version stops the process: rebuild it from the log.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -16,7 +15,7 @@ import orjson
 
 from ehps.catalogue import FACTS_MAX
 from ehps.errors import InvariantBroken
-from ehps.facts import FACT, Facts, hash32
+from ehps.facts import BIRTH, FACT, Facts, hash32
 
 SCHEMA_VERSION = 1
 STANDING_MAX = 16
@@ -68,10 +67,10 @@ class Case:
         """People who belong to the family now."""
         return {subject: person for subject, person in self.people.items() if not person.removed}
 
-    def births(self) -> list[int]:
-        """Days of birth of the children, unborn included, in order."""
+    def births(self) -> bytes:
+        """Days of birth of the children, unborn included, in order, as 32-bit integers."""
         children = (p for p in self.people.values() if p.role == "child" and not p.removed)
-        return sorted(p.born for p in children if p.born is not None)
+        return np.array(sorted(p.born for p in children if p.born is not None), BIRTH).tobytes()
 
     def gone(self) -> list[int]:
         """Hashes of people who left the family, or were linked wrongly: their facts do not count."""
@@ -134,8 +133,7 @@ class Family:
         """
         self._case: Case | None = None
         if raw is None:
-            self._case_raw, self.facts = b"", b""
-            self._births: tuple[int, ...] = ()
+            self._case_raw, self.facts, self._births = b"", b"", b""
             self._due, self._gone = _NONE, False
             self.score: int | None = None
             self.below_since: int | None = None
@@ -147,7 +145,7 @@ class Family:
                 f"a family state has schema version {version}; this process reads {SCHEMA_VERSION}"
             )
         at = _HEAD.size + 4 * children
-        self._births = struct.unpack_from(f"<{children}i", raw, _HEAD.size)
+        self._births = raw[_HEAD.size : at]
         self._case_raw, self.facts = raw[at : at + size], raw[at + size :]
         self.score = score if flags & _SCORED else None
         self.below_since = None if below == _NONE else below
@@ -167,8 +165,8 @@ class Family:
             return min(self._case.timers.values(), default=None)
         return None if self._due == _NONE else self._due
 
-    def births(self) -> Sequence[int]:
-        """Days of birth of the children, unborn included."""
+    def births(self) -> bytes:
+        """Days of birth of the children, unborn included, as the kernel takes them: 32-bit integers."""
         return self._births if self._case is None else self._case.births()
 
     def gone(self) -> list[int]:
@@ -203,10 +201,10 @@ class Family:
         )
         below = _NONE if self.below_since is None else self.below_since
         head = _HEAD.pack(
-            SCHEMA_VERSION, flags, self.band, len(births), self.score or 0, below,
+            SCHEMA_VERSION, flags, self.band, len(births) // 4, self.score or 0, below,
             _NONE if due is None else due, len(raw),
         )  # fmt: skip
-        return b"".join((head, struct.pack(f"<{len(births)}i", *births), raw, self.facts))
+        return b"".join((head, births, raw, self.facts))
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ import numpy as np
 from ehps.authority import missing_days, silent
 from ehps.calendar import local_day, local_day_of, start_of_day
 from ehps.catalogue import CONDITIONS, COUNTED_DAYS, KINDS, TIERS
-from ehps.facts import ON_ROLL_BIT, SPELLS, VOID, Facts
+from ehps.facts import BIRTH, ON_ROLL_BIT, SPELLS, VOID, Facts
 from ehps.kernel import POSITIVE_ATTENDANCE, UNIT, Compiled, Row, features, pack_rows
 from ehps.library import Content
 from ehps.state import Authority, Family
@@ -68,7 +68,7 @@ def expected_sources(family: Family, facts: Facts, row: Row, day: int) -> set[st
     sources = {"police", "social-care"}
     if row.spells & ON_ROLL_BIT:
         sources.add("education")
-    if any(day - born < 1826 for born in family.births()):
+    if (day - np.frombuffer(family.births(), BIRTH) < 1826).any():
         sources.add("health")
     held = {kind.source for kind in KINDS if kind.code in set(facts["kind"].tolist())}
     return sources | held & {"housing", "benefits"}

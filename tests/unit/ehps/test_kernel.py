@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ehps import reference
 from ehps.catalogue import KINDS
-from ehps.facts import FACT, Facts, key_order
+from ehps.facts import BIRTH, FACT, Facts, key_order
 from ehps.kernel import compile_content, features, pack_rows
 from ehps.library import Content
 
@@ -46,6 +46,10 @@ def fact_sets(draw: st.DrawFn) -> Facts:
     return facts[key_order(facts)]
 
 
+def born(days: list[int]) -> bytes:
+    return np.array(days, BIRTH).tobytes()
+
+
 BIRTHS = st.lists(st.integers(NOW // DAY - 7000, NOW // DAY + 100), max_size=3)
 
 
@@ -56,7 +60,7 @@ def test_the_kernel_equals_its_plain_definition_on_every_row(
 ) -> None:
     moments = [NOW + days * DAY for _, _, days in families]
     row = features(
-        COMPILED, pack_rows([f for f, _, _ in families], moments, [b for _, b, _ in families])
+        COMPILED, pack_rows([f for f, _, _ in families], moments, [born(b) for _, b, _ in families])
     )
 
     for index, (facts, births, _) in enumerate(families):
@@ -69,7 +73,7 @@ def test_the_kernel_equals_its_plain_definition_on_every_row(
 @given(st.lists(fact_sets(), min_size=2, max_size=5), st.integers(1, 4))
 def test_rows_do_not_depend_on_their_batch(families: list[Facts], cut: int) -> None:
     def rows(parts: list[Facts]) -> list[bytes]:
-        row = features(COMPILED, pack_rows(parts, [NOW] * len(parts), [[]] * len(parts)))
+        row = features(COMPILED, pack_rows(parts, [NOW] * len(parts), [b""] * len(parts)))
         return [row.contributions[index].tobytes() for index in range(len(parts))]
 
     assert rows(families) == rows(families[:cut]) + (rows(families[cut:]) if families[cut:] else [])
@@ -78,6 +82,6 @@ def test_rows_do_not_depend_on_their_batch(families: list[Facts], cut: int) -> N
 @settings(max_examples=100, deadline=None)
 @given(fact_sets())
 def test_contributions_add_up_to_the_score_exactly(facts: Facts) -> None:
-    row = features(COMPILED, pack_rows([facts], [NOW], [[]]))
+    row = features(COMPILED, pack_rows([facts], [NOW], [b""]))
 
     assert int(row.contributions[0].sum()) == int(row.score[0])
