@@ -11,6 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 
 from streams.errors import BrokerUnavailable, DeliveryFailed
+from streams.logs import logger
+from streams.ports import Reader
 from streams.segments import Record, read_segments
 
 REQUEST_S = 10.0
@@ -129,7 +131,17 @@ class Sender:
             )
 
 
-def drain(client: Consumer, count: int, wait_s: float) -> list[Message]:
+def tell(reader: Reader, offsets: list[TopicPartition]) -> bool:
+    """Tell the group what is done. Not being heard, by a group that moved on, costs a repeat and never a loss."""
+    try:
+        reader.commit(offsets=offsets, asynchronous=False)
+    except KafkaException as error:
+        logger().warning("kafka.untold", topic=offsets[0].topic, reason=error.args[0].name())
+        return False
+    return True
+
+
+def drain(client: Reader, count: int, wait_s: float) -> list[Message]:
     """Up to `count` records; waits for the first only: `consume(n, t)` would wait `t` out for the n-th."""
     first: list[Message] = client.consume(1, wait_s)
     return first + client.consume(count - 1, 0) if first and count > 1 else first
@@ -238,14 +250,29 @@ def read_topic(
     """
     ends = watermarks(bootstrap, topic)
     for partition in ends if partitions is None else partitions:
-        low, high = ends[partition]
-        position = 0
-        if segments is not None:
-            for record in read_segments(segments, topic, partition):
-                if record.offset < high:
-                    position = record.offset + 1
-                    yield record
-        yield from read_range(bootstrap, topic, partition, max(low, position), high)
+        yield from read_kept(bootstrap, topic, partition, 0, ends[partition], segments)
+
+
+def read_kept(
+    bootstrap: str,
+    topic: str,
+    partition: int,
+    start: int,
+    marks: tuple[int, int],
+    segments: Path | None = None,
+) -> Iterator[Record]:
+    """Records of one partition from `start` on that are kept: in segments first, then in the topic.
+
+    Args:
+        marks: (first offset that the topic keeps, offset to end before).
+    """
+    low, end = marks
+    if segments is not None:
+        for record in read_segments(segments, topic, partition, start):
+            if record.offset < end:
+                start = record.offset + 1
+                yield record
+    yield from read_range(bootstrap, topic, partition, max(low, start), end)
 
 
 def read_range(
