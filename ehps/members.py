@@ -76,11 +76,12 @@ def decide(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
     """Remember a professional's decision: the next alert shows it."""
     family = batch.family(record.family, record.la)
     data = document["data"]
+    # In order of name, as it is when read back: an alert that shows it has the same bytes, however the log is cut.
     decision = {
-        "id": document["id"],
-        "at": document["time"],
-        "alert_id": data["alert_id"],
         "action": data["action"],
+        "alert_id": data["alert_id"],
+        "at": document["time"],
+        "id": document["id"],
     }
     if not decision["id"]:
         raise InvariantBroken("a decision without id passed validation")

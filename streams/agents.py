@@ -39,7 +39,7 @@ class Links:
 
     def take(self, stretch: Stretch, records: list[Record]) -> None:
         """One batch, everything confirmed before the look-up changes: no event overtakes its membership."""
-        now, authorities = self._clock(), self._registry.authorities()
+        now, authorities = self._clock(), self._registry.served()
         taken: list[Event] = []
         held: dict[str, Link | None] = {}
         for record in records:
@@ -122,7 +122,7 @@ class Decisions:
 
     def take(self, records: list[Record]) -> None:
         """One batch."""
-        now, authorities = self._clock(), self._registry.authorities()
+        now, authorities = self._clock(), self._registry.served()
         for record in records:
             verdict = validate_decision(record.value, record.headers, now)
             if not isinstance(verdict, Rejection) and verdict.family[:9] not in authorities:
@@ -173,7 +173,7 @@ class Controls:
                 )
                 self._registry.set_authority(control.la, LIVE)
         elif heartbeat is not None:
-            live = self._registry.authorities().get(heartbeat.la) != HISTORY
+            live = self._registry.served().get(heartbeat.la) != HISTORY
             if (
                 live
                 and abs((heartbeat.time - now).total_seconds()) > JUMP_S_MAX

@@ -6,11 +6,11 @@ import hashlib
 from typing import Any
 
 import orjson
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import Message
 
 from ehps.log import HEAD_BYTES, LogRecord
 from schemas.topics import LOG
-from streams.errors import BrokerUnavailable, LogMismatch
+from streams.errors import LogMismatch
 from streams.kafka import headers_of
 from streams.logwriter import EHPS
 from streams.ports import Topics
@@ -40,16 +40,13 @@ class LogGuard:
             raise LogMismatch(
                 "the log is another topic than the states were made from: rebuild, or point to the right broker"
             )
-        try:
-            low, high = self._topics.watermarks(LOG)[partition]
-            if not low <= offset <= high:
-                raise LogMismatch(
-                    f"partition {partition} of the log holds {low}-{high}, the states stand at {offset}"
-                )
-            if seal is not None and low < offset:
-                self._check_last(partition, offset - 1, seal["digest"])
-        except KafkaException as error:
-            raise BrokerUnavailable("Kafka did not answer when the log was checked") from error
+        low, high = self._topics.watermarks(LOG)[partition]
+        if not low <= offset <= high:
+            raise LogMismatch(
+                f"partition {partition} of the log holds {low}-{high}, the states stand at {offset}"
+            )
+        if seal is not None and low < offset:
+            self._check_last(partition, offset - 1, seal["digest"])
 
     def check_gap(self, partition: int, held: int, low: int) -> None:
         """Nothing between the states' offset and what the log still holds may be missing."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
 
 from schemas.envelope import Event
 from schemas.topics import AGENCY_TOPICS, UNLINKED, dead_letter_topic, source_of
 from schemas.validate import Rejection, validate_event
-from streams.kafka import Sender, drain, good, record_of, tell
+from streams.kafka import Sender, Teller, drain, good, record_of
 from streams.logs import logger
 from streams.logwriter import INPUT, LogWriter
 from streams.patience import Clock, Flag, Patience, utc_now
@@ -37,6 +37,7 @@ class Intake:
         """Nothing starts before `start`. `log` writes through `sender`."""
         self._reader, self._registry, self._sender, self._log = reader, registry, sender, log
         self._batch_records, self._poll_s, self._clock = batch_records, poll_s, clock
+        self._teller = Teller(reader)
         self._messages: list[Message] = []
 
     def run(self, stop: Flag) -> None:
@@ -56,14 +57,17 @@ class Intake:
         if not self._messages:
             self._messages = good(drain(self._reader, self._batch_records, self._poll_s))
         if self._messages:
-            self.take([record_of(message) for message in self._messages])
-            tell(self._reader, _next_offsets(self._messages))
+            records = [record_of(message) for message in self._messages]
+            self.take(records)
+            for record in records:
+                self._teller.done(record.topic, record.partition, record.offset + 1)
             self._messages = []
+        self._teller.tell()
 
     def take(self, records: list[Record]) -> dict[str, int]:
         """Put one batch where it belongs, everything confirmed. Returns how many went where."""
         began, now = time.perf_counter(), self._clock()
-        authorities = self._registry.authorities()
+        authorities = self._registry.served()
         events: list[tuple[Record, Event]] = []
         for record in records:
             verdict = validate_event(record.topic, record.value, record.headers, now)
@@ -147,10 +151,3 @@ def dead_letter(
         record.key,
         [(n, v.encode()) for n, v in headers.items()],
     )
-
-
-def _next_offsets(messages: list[Message]) -> list[TopicPartition]:
-    last: dict[tuple[str, int], int] = {}
-    for message in messages:
-        last[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
-    return [TopicPartition(topic, partition, offset) for (topic, partition), offset in last.items()]

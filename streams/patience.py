@@ -9,7 +9,7 @@ from typing import Protocol
 
 import redis
 
-from streams.errors import BrokerUnavailable, Conflict, DeliveryFailed
+from streams.errors import BrokerUnavailable, Conflict, DeliveryFailed, LookupsLost
 from streams.logs import logger
 
 PASSING = (
@@ -19,6 +19,7 @@ PASSING = (
     DeliveryFailed,
     Conflict,
     BrokerUnavailable,
+    LookupsLost,
 )
 OUTAGE_S_MAX = 600.0
 """After this long without success the process ends, and whoever supervises it decides."""

@@ -109,6 +109,15 @@ class Lookups(Protocol):
     def authorities(self) -> dict[str, str]:
         """Authority -> mode."""
 
+    def served(self) -> dict[str, str]:
+        """The same, or `LookupsLost` where one may be missing."""
+
+    def whole(self) -> bool:
+        """Whether none is missing."""
+
+    def mark_whole(self) -> None:
+        """None is missing from now on."""
+
     def set_authority(self, la: str, mode: str) -> None:
         """Take the authority's events from now on."""
 
@@ -120,7 +129,7 @@ class Lookups(Protocol):
 
 
 class Topics(Protocol):
-    """Reads topics again: `streams.kafka.Kept`."""
+    """Reads topics again: `streams.kept.Kept`. Raises `BrokerUnavailable` where nobody answers."""
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterable[Record]:
         """Records with start <= offset < end that are still kept."""

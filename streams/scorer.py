@@ -17,15 +17,15 @@ import time
 from collections.abc import Iterator
 
 import redis
-from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
 from ehps.advance import Step, advance, needs
 from ehps.content import Library
 from ehps.log import LogRecord
 from schemas.topics import ALERTS, ALERTS_SHADOW, LOG, SCORES
-from streams.errors import BrokerUnavailable, StreamsError
+from streams.errors import StreamsError
 from streams.guard import LogGuard, log_record
-from streams.kafka import REQUEST_S, Sender, drain, good, tell
+from streams.kafka import REQUEST_S, Sender, Teller, answered, drain, good
 from streams.logs import logger
 from streams.patience import Flag, Patience
 from streams.ports import Reader, States
@@ -50,10 +50,11 @@ class Scorer:
     ) -> None:
         """Nothing starts before `start`. `reader` is of the scorers' group and fails where its offset is gone."""
         self._reader, self._store, self._library = reader, store, library
-        self._sender, self._guard = sender, guard
+        self._sender, self._guard, self._teller = sender, guard, Teller(reader)
         self._batch_records, self._poll_s = batch_records, poll_s
         self._astray = False
         self._failed: Exception | None = None
+        self._stands: dict[int, int] = {}
         self._said: dict[int, int] = {}
 
     def run(self, stop: Flag) -> None:
@@ -77,11 +78,13 @@ class Scorer:
         if self._astray:
             self._find_place()
         self._astray = True  # until all is done: what was read and not committed must be read again
-        for partition, records in self._read().items():
+        batches = self._read()
+        for partition, records in batches.items():
             for first in range(0, len(records), FAMILIES_MAX):
                 if not self._step(partition, records[first : first + FAMILIES_MAX]):
                     break
-        self._astray = False
+        self._astray = not batches and self._went_back()
+        self._teller.tell()
 
     def _step(self, partition: int, records: list[LogRecord]) -> bool:
         """One batch through the protocol. False: Redis stands elsewhere, and reading goes on from there."""
@@ -95,8 +98,11 @@ class Scorer:
         self._send(step, said)
         self._sender.confirm()
         self._store.commit(partition, snapshot.offset, step, self._guard.seal(records[-1]))
-        if step.offset > said and tell(self._reader, [TopicPartition(LOG, partition, step.offset)]):
+        self._stands[partition] = step.offset
+        if step.offset > said:
             self._said[partition] = step.offset
+            self._teller.done(LOG, partition, step.offset)
+            self._teller.tell()
         logger().info(
             "scorer.batch",
             partition=partition,
@@ -130,9 +136,10 @@ class Scorer:
 
     def _assigned(self, reader: Reader, places: list[TopicPartition]) -> None:
         """Start where Redis stands, not where the group does. `turn` raises what fails here, and asks again."""
+        self._stands.clear()
         try:
             self._stand(places)
-        except (StreamsError, redis.RedisError, KafkaException) as error:
+        except (StreamsError, redis.RedisError) as error:
             self._failed = error
             places = [TopicPartition(LOG, at.partition, OFFSET_BEGINNING) for at in places]
         reader.assign(places)
@@ -140,31 +147,36 @@ class Scorer:
 
     def _stand(self, places: list[TopicPartition]) -> None:
         """Set the places' offsets to Redis's, if the log is still the one that the states were made from."""
-        for told in self._reader.committed(places, timeout=REQUEST_S):
-            self._said[told.partition] = max(told.offset, 0)
+        with answered("what was told of the log"):
+            known = self._reader.committed(places, timeout=REQUEST_S)
+        told = {place.partition: place.offset for place in known}
         for place in places:
             place.offset, seal = self._store.standing(place.partition)
             self._guard.check(place.partition, place.offset, seal)
+            self._stands[place.partition] = place.offset
+            self._said[place.partition] = max(told[place.partition], place.offset)
+            if place.offset > told[place.partition]:  # the owner before died between the two
+                self._teller.done(LOG, place.partition, place.offset)
+
+    def _went_back(self) -> bool:
+        """Whether Redis lost what it held, asked while nothing comes: no record's comparison would tell."""
+        return any(self._store.standing(p)[0] < offset for p, offset in self._stands.items())
 
     def _find_place(self) -> None:
         """After a failure: every partition from where Redis stands."""
-        try:
+        with answered("where to go on"):
             places = self._reader.assignment()
             self._stand(places)
             for place in places:
                 self._reader.seek(place)
-        except KafkaException as error:
-            raise BrokerUnavailable("Kafka did not answer when reading was to go on") from error
 
     def _go_to(self, partition: int, held: int) -> None:
         """Read on from Redis's offset. A gap before what the log still holds is a loss: it never skips an offset."""
         place = TopicPartition(LOG, partition, held)
-        try:
+        with answered("where to go on"):
             low, _ = self._reader.get_watermark_offsets(place, timeout=REQUEST_S)
             self._guard.check_gap(partition, held, low)
             self._reader.seek(place)
-        except KafkaException as error:
-            raise BrokerUnavailable("Kafka did not answer when reading was to go on") from error
 
 
 def _unbroken(messages: list[Message]) -> Iterator[LogRecord]:

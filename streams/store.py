@@ -14,12 +14,14 @@ import orjson
 import redis
 
 from ehps.advance import Needs, Snapshot, Step
-from streams.errors import ConfigError, Conflict, RedisUnavailable
+from streams.errors import ConfigError, Conflict, LookupsLost, RedisUnavailable
 from streams.ports import Link, Parked, Stretch
 
 PARKED_PER_PERSON_MAX = 1000
 """Events kept at hand for a person without a family; `ehps.unlinked.v1` holds all of them."""
 
+_WHOLE = "whole"
+"""Field among the authorities, lost with them: they are all there."""
 HISTORY, LIVE = "history", "live"
 """Modes of an authority: its heartbeats come with imported history, or from the clock."""
 
@@ -225,14 +227,33 @@ class Registry:
 
     def authorities(self) -> dict[str, str]:
         """Authority -> mode (history or live)."""
-        found = cast("dict[bytes, bytes]", self.client.hgetall("ehps:authorities"))
-        held = {la.decode(): mode.decode() for la, mode in found.items()}
-        for la in (
-            self._set_up.keys() - held.keys()
-        ):  # Redis went back: its events must not be refused
+        return {la: mode for la, mode in self._authorities().items() if la != _WHOLE}
+
+    def served(self) -> dict[str, str]:
+        """The same, for those who refuse what is of no authority.
+
+        Raises:
+            LookupsLost: Redis was lost, so that an authority may be missing.
+        """
+        held = self._authorities()
+        if held.pop(_WHOLE, None) is None:
+            raise LookupsLost("Redis lost its look-ups: they are read again within a sweep")
+        for la in self._set_up.keys() - held.keys():  # Redis went back to before it was set up
             self.client.hsetnx("ehps:authorities", la, self._set_up[la])
         self._set_up |= held
         return dict(self._set_up)
+
+    def _authorities(self) -> dict[str, str]:
+        found = cast("dict[bytes, bytes]", self.client.hgetall("ehps:authorities"))
+        return {la.decode(): mode.decode() for la, mode in found.items()}
+
+    def whole(self) -> bool:
+        """Whether every authority is known; a lost Redis knows none."""
+        return bool(self.client.hexists("ehps:authorities", _WHOLE))
+
+    def mark_whole(self) -> None:
+        """Every authority that the log names is known."""
+        self.client.hset("ehps:authorities", _WHOLE, "")
 
     def set_authority(self, la: str, mode: str) -> None:
         """Set an authority up: from now on its events are taken."""

@@ -132,7 +132,7 @@ def _intake(
         batch_records=settings.batch_records,
         poll_s=settings.poll_s,
     )
-    recovery = Recovery(registry, kept, list(views().values()), parking(), utc_now)
+    recovery = Recovery(registry, kept, list(views().values()), parking())
     recovery.run()
     takes: dict[str, Take] = {topic: view.take for topic, view in views().items()}
     takes[DECISIONS] = Decisions(registry, *tools()).take
