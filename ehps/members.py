@@ -74,7 +74,13 @@ def _bound(family: Family) -> None:
 def decide(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
     """Remember a professional's decision: the next alert shows it."""
     case, data = batch.family(record.family).case, document["data"]
-    decision = {"id": document["id"], "at": document["time"], **_named(data)}
+    # In order of name, as when read back: an alert that shows it has the same bytes, however the log is cut.
+    decision = {
+        "action": data["action"],
+        "alert_id": data["alert_id"],
+        "at": document["time"],
+        "id": document["id"],
+    }
     if not decision["id"]:
         raise InvariantBroken("a decision without id passed validation")
     held = case.decided
@@ -85,7 +91,3 @@ def decide(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
     case.decided = decision
     if data["action"] == "wrong_family":
         case.standing = [alert for alert in case.standing if alert.alert_id != data["alert_id"]]
-
-
-def _named(data: dict[str, Any]) -> dict[str, Any]:
-    return {"alert_id": data["alert_id"], "action": data["action"]}

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from schemas.control import Control, Heartbeat
 from schemas.envelope import Event
 from schemas.links import PersonLinked, family_key
 from schemas.validate import Rejection, validate_control, validate_decision, validate_link
-from streams.intake import UNKNOWN_AUTHORITY, Intake, coordinates, dead_letter
+from streams.intake import UNKNOWN_AUTHORITY, coordinates, dead_letter
 from streams.kafka import Sender
 from streams.logs import logger
 from streams.logwriter import LogWriter
+from streams.parking import Parking
+from streams.patience import Clock, utc_now
+from streams.ports import Link, Lookups, Stretch
 from streams.segments import Record
-from streams.store import HISTORY, LIVE, Registry
+from streams.store import HISTORY, LIVE
 
 JUMP_S_MAX = 600
 """A live heartbeat may differ this much from the clock, unless an operator signs the jump."""
-
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """The process's clock: the shell has one, the core has none."""
-    return datetime.now(UTC)
 
 
 class Links:
@@ -32,25 +27,21 @@ class Links:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: Lookups,
         sender: Sender,
         log: LogWriter,
-        intake: Intake,
+        parking: Parking,
         clock: Clock = utc_now,
     ) -> None:
-        """`intake` releases parked events."""
-        self._registry, self._sender, self._log, self._intake, self._clock = (
-            registry,
-            sender,
-            log,
-            intake,
-            clock,
-        )
+        """`log` writes through `sender`; `parking` releases parked events."""
+        self._registry, self._sender, self._log = registry, sender, log
+        self._parking, self._clock = parking, clock
 
-    def take(self, records: list[Record]) -> None:
+    def take(self, stretch: Stretch, records: list[Record]) -> None:
         """One batch, everything confirmed before the look-up changes: no event overtakes its membership."""
-        now, authorities = self._clock(), self._registry.authorities()
+        now, authorities = self._clock(), self._registry.served()
         taken: list[Event] = []
+        held: dict[str, Link | None] = {}
         for record in records:
             verdict = validate_link(record.value, record.headers, now)
             if isinstance(verdict, Event) and verdict.la not in authorities:
@@ -63,49 +54,56 @@ class Links:
             if isinstance(verdict, Rejection):
                 dead_letter(self._sender, record, verdict, now, "links")
             else:
-                self._write(verdict, coordinates(record))
+                if verdict.subject not in held:
+                    held[verdict.subject] = self._registry.link(verdict.subject)
+                self._write(verdict, coordinates(record), held)
                 taken.append(verdict)
         self._sender.confirm()
-        for link in taken:
-            family = (
-                family_key(link.la, link.data.family) if isinstance(link, PersonLinked) else None
-            )
-            self._registry.put_link(link.subject, version_of(link), family)
+        self._registry.learn(stretch, links=[_looked_up(link) for link in taken])
         for subject in dict.fromkeys(link.subject for link in taken):
-            self._intake.release(subject)
+            self._parking.release(subject)
 
-    def _write(self, link: Event, place: str) -> None:
-        family, version = family_key(link.la, link.data.family), version_of(link)
-        removed = not isinstance(link, PersonLinked)
-        held = self._registry.link(link.subject)
-        if (
-            held is not None
-            and held[1] not in (None, family)
-            and held[0] <= version
-            and not removed
-        ):
-            # The person moved: the old family learns that its facts about the person no longer count.
-            gone = {
-                "subject": link.subject,
-                "version": version,
-                "role": "adult",
-                "born": None,
-                "confidence": 1.0,
-                "removed": True,
-            }
-            self._log.membership(str(held[1]), gone, place)
+    def _write(self, link: Event, place: str, held: dict[str, Link | None]) -> None:
+        """The family learns of its member. Who moved leaves the old family; an old link joins nobody any more."""
+        new, family = _looked_up(link), family_key(link.la, link.data.family)
+        known = held[link.subject]
+        late = known is not None and known.version > new.version
+        if late and known is not None and known.family != family:
+            self._log.membership(family, _gone(link.subject, known.version), place)
+            return
+        if known is not None and new.family is not None and known.family not in (None, family):
+            self._log.membership(known.family or "", _gone(link.subject, new.version), place)
+        held[link.subject] = known if late else new
         self._log.membership(
             family,
             {
                 "subject": link.subject,
-                "version": version,
-                "removed": removed,
+                "version": new.version,
+                "removed": new.family is None,
                 "role": getattr(link.data, "role", "adult"),
                 "born": getattr(link.data, "born", None),
                 "confidence": getattr(link.data, "confidence", 1.0),
             },
             place,
         )
+
+
+def _gone(subject: str, version: str) -> dict[str, object]:
+    """The membership of a person who belongs to another family: facts about the person no longer count here."""
+    return {
+        "subject": subject,
+        "version": version,
+        "role": "adult",
+        "born": None,
+        "confidence": 1.0,
+        "removed": True,
+    }
+
+
+def _looked_up(link: Event) -> Link:
+    linked = isinstance(link, PersonLinked)
+    family = family_key(link.la, link.data.family) if linked else None
+    return Link(link.subject, version_of(link), family)
 
 
 def version_of(link: Event) -> str:
@@ -117,14 +115,14 @@ class Decisions:
     """What professionals decided, onto their family's log."""
 
     def __init__(
-        self, registry: Registry, sender: Sender, log: LogWriter, clock: Clock = utc_now
+        self, registry: Lookups, sender: Sender, log: LogWriter, clock: Clock = utc_now
     ) -> None:
         """All confirmed before a batch is done."""
         self._registry, self._sender, self._log, self._clock = registry, sender, log, clock
 
     def take(self, records: list[Record]) -> None:
         """One batch."""
-        now, authorities = self._clock(), self._registry.authorities()
+        now, authorities = self._clock(), self._registry.served()
         for record in records:
             verdict = validate_decision(record.value, record.headers, now)
             if not isinstance(verdict, Rejection) and verdict.family[:9] not in authorities:
@@ -147,12 +145,12 @@ class Controls:
     """Controls and operators' heartbeats, onto every partition of the log."""
 
     def __init__(
-        self, registry: Registry, sender: Sender, log: LogWriter, clock: Clock = utc_now
+        self, registry: Lookups, sender: Sender, log: LogWriter, clock: Clock = utc_now
     ) -> None:
         """Each is confirmed on every partition before the next."""
         self._registry, self._sender, self._log, self._clock = registry, sender, log, clock
 
-    def take(self, records: list[Record]) -> None:
+    def take(self, stretch: Stretch, records: list[Record]) -> None:
         """One batch."""
         now = self._clock()
         for record in records:
@@ -162,6 +160,7 @@ class Controls:
             if isinstance(verdict, Rejection):
                 dead_letter(self._sender, record, verdict, now, "control")
         self._sender.confirm()
+        self._registry.learn(stretch)
 
     def _put(
         self, control: Control | None, heartbeat: Heartbeat | None, now: datetime
@@ -174,7 +173,7 @@ class Controls:
                 )
                 self._registry.set_authority(control.la, LIVE)
         elif heartbeat is not None:
-            live = self._registry.authorities().get(heartbeat.la) != HISTORY
+            live = self._registry.served().get(heartbeat.la) != HISTORY
             if (
                 live
                 and abs((heartbeat.time - now).total_seconds()) > JUMP_S_MAX
@@ -193,7 +192,7 @@ class Controls:
 class Pulse:
     """The live clock: a heartbeat for every authority that is live, with its sources' last signs of life."""
 
-    def __init__(self, registry: Registry, log: LogWriter, clock: Clock = utc_now) -> None:
+    def __init__(self, registry: Lookups, log: LogWriter, clock: Clock = utc_now) -> None:
         """Run by one process only: the owner of the control topic's partition."""
         self._registry, self._log, self._clock = registry, log, clock
 

@@ -10,13 +10,12 @@ from functools import partial
 from typing import Any
 
 import faust
-import redis
 from mode import Service
 
 from schemas.topics import CONTROL
 from streams.config import Settings
-from streams.errors import DeliveryFailed
 from streams.logs import logger
+from streams.patience import PASSING
 from streams.segments import Record
 
 CRASH_CODE = 70
@@ -71,7 +70,7 @@ def build(
     Args:
         takes: what to do with a batch of each topic.
         pulse: writes heartbeats; called by the one process that owns the control topic's partition.
-        sweep: releases parked events.
+        sweep: mends look-ups that Redis lost, and releases parked events.
     """
     app = faust.App(
         settings.agents_group,
@@ -125,7 +124,7 @@ async def _until_done(name: str, work: Callable[[], Any]) -> None:
         try:
             await asyncio.to_thread(work)
             return
-        except (redis.ConnectionError, redis.TimeoutError, DeliveryFailed) as error:
+        except PASSING as error:
             logger().warning("agent.again", topic=name, reason=type(error).__name__, wait_s=delay)
             await asyncio.sleep(delay)
             delay = min(delay * 2, RETRY_S[1])

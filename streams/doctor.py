@@ -11,7 +11,7 @@ import redis
 
 from ehps.library import KERNEL_VERSION
 from ehps.state import Partition
-from schemas.topics import AGENCY_TOPICS, CONTROL, DECISIONS, LINKS, LOG, TOPICS
+from schemas.topics import AGENCY_TOPICS, CONTROL, DECISIONS, LINKS, LOG, TOPICS, UNLINKED
 from streams.config import Settings
 from streams.deadletters import SOURCES
 from streams.history import Groups
@@ -89,7 +89,7 @@ def _lag(
     rows: list[dict[str, Any]] = []
     readers = [
         (settings.intake_group, AGENCY_TOPICS),
-        (settings.agents_group, (LINKS, DECISIONS, CONTROL)),
+        (settings.agents_group, (LINKS, DECISIONS, CONTROL, UNLINKED)),
         (settings.scorer_group, (LOG,)),
     ]
     for group, topics in readers:

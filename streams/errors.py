@@ -25,5 +25,9 @@ class Conflict(StreamsError):
     """Another owner moved the partition's offset: read again from where Redis stands."""
 
 
+class LookupsLost(StreamsError):
+    """Redis lost what intake looks up: refuse nothing until recovery has read it again."""
+
+
 class LogMismatch(StreamsError):
     """The log is not the one that the states were made from: stop, and let a person look."""

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from ehps.library import Library
 from schemas.control import Control, Heartbeat
-from schemas.topics import AGENCY_TOPICS, LOG, source_of
+from schemas.topics import AGENCY_TOPICS, LOG, UNLINKED, source_of
 from streams.config import Settings
 from streams.content import library as library_of
 from streams.errors import StreamsError
@@ -27,6 +27,7 @@ from streams.kafka import Sender, partitions_of, producer
 from streams.logwriter import LogWriter
 from streams.publish import Publisher, room_of
 from streams.store import HISTORY, LIVE, Registry
+from streams.throttle import LATEST
 
 DAY_S = 86_400
 WAIT_DEADLINE_S = 60.0
@@ -87,6 +88,14 @@ class Groups:
         answer = self._admin.list_consumer_group_offsets(request, request_timeout=_REQUEST_S)
         found = answer[group].result().topic_partitions
         return {(at.topic, at.partition): max(at.offset, 0) for at in found}
+
+    def ends(self, topic: str) -> dict[Place, int]:
+        """Next offset of every partition of a topic that has records."""
+        count = len(self._admin.list_topics(topic, timeout=_REQUEST_S).topics[topic].partitions)
+        asked = {TopicPartition(topic, number): LATEST for number in range(count)}
+        found = self._admin.list_offsets(asked, request_timeout=_REQUEST_S)
+        ends = {(at.topic, at.partition): future.result().offset for at, future in found.items()}
+        return {at: end for at, end in ends.items() if end}
 
     def wait(
         self, group: str, ends: Mapping[Place, int], deadline_s: float = WAIT_DEADLINE_S
@@ -223,5 +232,7 @@ def waiting(settings: Settings, groups: Groups) -> Callable[[Mapping[Place, int]
         events = {at: end for at, end in ends.items() if at[0] in AGENCY_TOPICS}
         groups.wait(settings.intake_group, events)
         groups.wait(settings.agents_group, {at: ends[at] for at in ends.keys() - events.keys()})
+        if events:  # those of people without a family are parked, or released, by the agents
+            groups.wait(settings.agents_group, groups.ends(UNLINKED))
 
     return wait

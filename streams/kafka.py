@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 
 from streams.errors import BrokerUnavailable, DeliveryFailed
+from streams.logs import logger
+from streams.ports import Reader
 from streams.segments import Record, read_segments
 
 REQUEST_S = 10.0
@@ -129,7 +132,50 @@ class Sender:
             )
 
 
-def drain(client: Consumer, count: int, wait_s: float) -> list[Message]:
+@contextmanager
+def answered(question: str) -> Iterator[None]:
+    """Ask the broker something; that it does not answer passes by itself.
+
+    Raises:
+        BrokerUnavailable: it did not.
+    """
+    try:
+        yield
+    except KafkaException as error:
+        raise BrokerUnavailable(f"Kafka did not answer {question}") from error
+
+
+class Teller:
+    """Tells a reader's group what is done. What the group did not hear costs a repeat, never a loss."""
+
+    def __init__(self, reader: Reader) -> None:
+        """Nothing is told yet."""
+        self._reader = reader
+        self._untold: dict[tuple[str, int], int] = {}
+
+    def done(self, topic: str, partition: int, offset: int) -> None:
+        """Records before `offset` are done."""
+        self._untold[topic, partition] = offset
+
+    def tell(self) -> None:
+        """Tell what is not told; what is not heard, next time: who waits for the group would wait for ever."""
+        if not self._untold:
+            return
+        offsets = [TopicPartition(*place, offset) for place, offset in self._untold.items()]
+        try:
+            self._reader.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            logger().warning("kafka.untold", reason=error.args[0].name())
+            if error.args[0].code() not in _MOVED_ON:
+                return
+        self._untold.clear()
+
+
+_MOVED_ON = {KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID}
+"""The group has other owners now, who do again what was not told."""
+
+
+def drain(client: Reader, count: int, wait_s: float) -> list[Message]:
     """Up to `count` records; waits for the first only: `consume(n, t)` would wait `t` out for the n-th."""
     first: list[Message] = client.consume(1, wait_s)
     return first + client.consume(count - 1, 0) if first and count > 1 else first
@@ -238,14 +284,29 @@ def read_topic(
     """
     ends = watermarks(bootstrap, topic)
     for partition in ends if partitions is None else partitions:
-        low, high = ends[partition]
-        position = 0
-        if segments is not None:
-            for record in read_segments(segments, topic, partition):
-                if record.offset < high:
-                    position = record.offset + 1
-                    yield record
-        yield from read_range(bootstrap, topic, partition, max(low, position), high)
+        yield from read_kept(bootstrap, topic, partition, 0, ends[partition], segments)
+
+
+def read_kept(
+    bootstrap: str,
+    topic: str,
+    partition: int,
+    start: int,
+    marks: tuple[int, int],
+    segments: Path | None = None,
+) -> Iterator[Record]:
+    """Records of one partition from `start` on that are kept: in segments first, then in the topic.
+
+    Args:
+        marks: (first offset that the topic keeps, offset to end before).
+    """
+    low, end = marks
+    if segments is not None:
+        for record in read_segments(segments, topic, partition, start):
+            if record.offset < end:
+                start = record.offset + 1
+                yield record
+    yield from read_range(bootstrap, topic, partition, max(low, start), end)
 
 
 def read_range(

@@ -1,63 +1,66 @@
-"""After Redis was lost: what intake looks up is read again from the topics that hold it for good."""
+"""After Redis went back, or was lost: what intake looks up is read again from the topics that hold it for good."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
 
 from ehps.log import LogRecord, RecordKind
 from schemas.control import Heartbeat
-from schemas.envelope import Event
-from schemas.links import PersonLinked, family_key
-from schemas.topics import LINKS, LOG, UNLINKED
-from schemas.validate import validate_link
-from streams.agents import version_of
-from streams.config import Settings
-from streams.intake import Intake, parked_bytes
-from streams.kafka import read_topic
+from schemas.topics import LOG
+from streams.agents import JUMP_S_MAX
 from streams.logs import logger
-from streams.logwriter import EHPS, INPUT
-from streams.store import HISTORY, LIVE, Registry
-
-LIVE_WITHIN = timedelta(days=1)
-"""An authority whose log has a heartbeat this fresh is live; the others are imported history."""
-
-
-def recover(settings: Settings, registry: Registry, intake: Intake, now: datetime) -> None:
-    """Read authorities, links and parked events again, if Redis holds none."""
-    if registry.links_known():
-        return
-    for la, latest in _authorities(settings).items():
-        registry.set_authority(la, LIVE if now - latest < LIVE_WITHIN else HISTORY)
-    links = 0
-    for record in read_topic(settings.kafka, LINKS, settings.segments):
-        link = validate_link(record.value, record.headers, now)
-        if isinstance(link, Event):
-            family = (
-                family_key(link.la, link.data.family) if isinstance(link, PersonLinked) else None
-            )
-            registry.put_link(link.subject, version_of(link), family)
-            links += 1
-    subjects = set()
-    for record in read_topic(settings.kafka, UNLINKED, settings.segments):
-        place = dict(record.headers).get(INPUT, b"").decode()
-        subject = (record.key or b"").decode()
-        registry.park(subject, place, parked_bytes(place.split("/")[0], record.value or b""))
-        subjects.add(subject)
-    released = sum(intake.release(subject) for subject in sorted(subjects))
-    registry.mark_links_read()
-    logger().info("intake.recovered", links=links, parked=len(subjects), released=released)
+from streams.logwriter import EHPS
+from streams.parking import Parking
+from streams.ports import Lookups, Topics
+from streams.segments import Record
+from streams.store import HISTORY, LIVE
+from streams.views import View
 
 
-def _authorities(settings: Settings) -> dict[str, datetime]:
-    """Authorities that the log knows, with their latest heartbeat: every partition has all of them."""
-    latest: dict[str, datetime] = {}
-    for record in read_topic(settings.kafka, LOG, settings.segments, partitions=[0]):
-        compact = dict(record.headers).get(EHPS, b"")
-        if compact and compact[0] in (RecordKind.CONTROL, RecordKind.HEARTBEAT):
-            la = LogRecord(record.offset, "", compact, b"").la
-            latest.setdefault(la, datetime.fromtimestamp(0, UTC))
-            if compact[0] == RecordKind.HEARTBEAT:
-                latest[la] = max(
-                    latest[la], Heartbeat.model_validate_json(record.value or b"").time
-                )
-    return latest
+class Recovery:
+    """Run at start and again and again: in a healthy system it finds nothing to do."""
+
+    def __init__(
+        self,
+        registry: Lookups,
+        topics: Topics,
+        views: Sequence[View],
+        parking: Parking,
+    ) -> None:
+        """`views` have writers of their own: recovery may run beside the agents."""
+        self._registry, self._topics, self._views = registry, topics, views
+        self._parking = parking
+
+    def run(self) -> int:
+        """Authorities, then controls, links, then parked events. Returns how many parked events found their family."""
+        if not self._registry.whole():
+            self._find_authorities()
+        for view in self._views:
+            view.catch_up()
+        return self._parking.sweep()
+
+    def _find_authorities(self) -> None:
+        """Every partition of the log names all of them: read one."""
+        modes: dict[str, str] = {}
+        low, high = self._topics.watermarks(LOG)[0]
+        for record in self._topics.read(LOG, 0, low, high):
+            kind, la = _kind_and_authority(record)
+            if kind in (RecordKind.CONTROL, RecordKind.HEARTBEAT):
+                modes.setdefault(la, HISTORY)
+            if kind == RecordKind.HEARTBEAT and _written_as_told(record):
+                modes[la] = LIVE
+        for la, mode in modes.items():
+            self._registry.set_authority(la, mode)
+        self._registry.mark_whole()
+        logger().info("intake.recovered", authorities=len(modes))
+
+
+def _kind_and_authority(record: Record) -> tuple[int, str]:
+    compact = dict(record.headers).get(EHPS, b"\0")
+    return compact[0], LogRecord(record.offset, "", compact, b"").la
+
+
+def _written_as_told(record: Record) -> bool:
+    """Whether a heartbeat came from the clock: one of imported history tells another time than the broker's."""
+    told = Heartbeat.model_validate_json(record.value or b"").time.timestamp()
+    return abs(told - record.timestamp_ms / 1000) <= JUMP_S_MAX

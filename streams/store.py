@@ -6,6 +6,7 @@ TTL anywhere and `maxmemory-policy` must be `noeviction`: a key that went missin
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
 
@@ -13,11 +14,14 @@ import orjson
 import redis
 
 from ehps.advance import Needs, Snapshot, Step
-from streams.errors import ConfigError, Conflict, RedisUnavailable
+from streams.errors import ConfigError, Conflict, LookupsLost, RedisUnavailable
+from streams.ports import Link, Parked, Stretch
 
 PARKED_PER_PERSON_MAX = 1000
 """Events kept at hand for a person without a family; `ehps.unlinked.v1` holds all of them."""
 
+_WHOLE = "whole"
+"""Field among the authorities, lost with them: they are all there."""
 HISTORY, LIVE = "history", "live"
 """Modes of an authority: its heartbeats come with imported history, or from the clock."""
 
@@ -108,6 +112,12 @@ class RedisStore:
                 f"partition {partition}: expected offset {expected}, Redis stands at {held}"
             )
 
+    def standing(self, partition: int) -> tuple[int, dict[str, Any] | None]:
+        """(next record to apply, guard of the last applied), in one read: another owner may be at work."""
+        at = tag(partition)
+        offset, raw = cast("list[bytes | None]", self.client.mget([f"{at}:offset", f"{at}:guard"]))
+        return int(offset or 0), None if raw is None else orjson.loads(raw)
+
     def offset(self, partition: int) -> int:
         """The next record to apply."""
         return int(cast("bytes | None", self.client.get(f"{tag(partition)}:offset")) or 0)
@@ -149,9 +159,10 @@ class Registry:
     """What intake looks up: links, parked events, authorities, signs of life."""
 
     def __init__(self, client: redis.Redis) -> None:
-        """Prepare the script in which the greatest link version wins."""
+        """Prepare the script that learns."""
         self.client = client
-        self._put_link = client.register_script(_PUT_LINK)
+        self._learn = client.register_script((resources.files("streams") / "learn.lua").read_text())
+        self._set_up: dict[str, str] = {}
 
     def families_of(self, subjects: list[str]) -> list[str | None]:
         """Family keys of people, None where no link is known."""
@@ -162,23 +173,40 @@ class Registry:
         )
         return [_family(value) for value in raw]
 
-    def link(self, subject: str) -> tuple[str, str | None] | None:
-        """(version, family key) of a person; None: never linked."""
+    def link(self, subject: str) -> Link | None:
+        """The greatest link of a person; None: never linked."""
         raw = cast("bytes | None", self.client.get(f"ehps:link:{subject}"))
         if raw is None:
             return None
         version, _, family = raw.decode().partition("|")
-        return version, family or None
+        return Link(subject, version, family or None)
 
-    def put_link(self, subject: str, version: str, family: str | None) -> None:
-        """Remember a link unless a greater version is held; `family` None removes the person."""
-        self._put_link(keys=[f"ehps:link:{subject}"], args=[f"{version}|{family or ''}"])
+    def positions(self, topic: str) -> Mapping[int, int]:
+        """Partition -> the offset of the topic up to which Redis holds what it says."""
+        found = cast("dict[bytes, bytes]", self.client.hgetall(f"ehps:read:{topic}"))
+        return {int(partition): int(offset) for partition, offset in found.items()}
 
-    def park(self, subject: str, coordinates: str, record: bytes) -> None:
-        """Keep an event of a person without a family at hand; past the bound only its topic holds it."""
-        key = f"ehps:parked:{subject}"
-        if self.client.hlen(key) < PARKED_PER_PERSON_MAX:
-            self.client.hset(key, coordinates, cast("Any", record))
+    def learn(
+        self, stretch: Stretch, links: Sequence[Link] = (), parked: Sequence[Parked] = ()
+    ) -> None:
+        """Links (the greatest version wins), parked events and the position they were read up to: all or nothing.
+
+        Raises:
+            Conflict: Redis stands before the stretch, so something before it is missing; nothing was written.
+        """
+        keys = [
+            f"ehps:read:{stretch.topic}",
+            *(f"ehps:link:{link.subject}" for link in links),
+            *(f"ehps:parked:{event.subject}" for event in parked),
+        ]
+        arguments: list[Any] = [stretch.partition, stretch.start, stretch.end]
+        arguments += [len(links), PARKED_PER_PERSON_MAX]
+        arguments += [f"{link.version}|{link.family or ''}" for link in links]
+        for event in parked:
+            arguments += [event.coordinates, event.record]
+        held = cast("int", self._learn(keys=keys, args=arguments))
+        if held >= 0:
+            raise Conflict(f"{stretch}: Redis holds the topic only up to {held}")
 
     def parked(self, subject: str) -> dict[str, bytes]:
         """Parked events of a person by coordinates."""
@@ -199,11 +227,37 @@ class Registry:
 
     def authorities(self) -> dict[str, str]:
         """Authority -> mode (history or live)."""
+        return {la: mode for la, mode in self._authorities().items() if la != _WHOLE}
+
+    def served(self) -> dict[str, str]:
+        """The same, for those who refuse what is of no authority.
+
+        Raises:
+            LookupsLost: Redis was lost, so that an authority may be missing.
+        """
+        held = self._authorities()
+        if held.pop(_WHOLE, None) is None:
+            raise LookupsLost("Redis lost its look-ups: they are read again within a sweep")
+        for la in self._set_up.keys() - held.keys():  # Redis went back to before it was set up
+            self.client.hsetnx("ehps:authorities", la, self._set_up[la])
+        self._set_up |= held
+        return dict(self._set_up)
+
+    def _authorities(self) -> dict[str, str]:
         found = cast("dict[bytes, bytes]", self.client.hgetall("ehps:authorities"))
         return {la.decode(): mode.decode() for la, mode in found.items()}
 
+    def whole(self) -> bool:
+        """Whether every authority is known; a lost Redis knows none."""
+        return bool(self.client.hexists("ehps:authorities", _WHOLE))
+
+    def mark_whole(self) -> None:
+        """Every authority that the log names is known."""
+        self.client.hset("ehps:authorities", _WHOLE, "")
+
     def set_authority(self, la: str, mode: str) -> None:
         """Set an authority up: from now on its events are taken."""
+        self._set_up[la] = mode
         self.client.hset("ehps:authorities", la, mode)
 
     def sign(self, la: str, signs: dict[str, int]) -> None:
@@ -217,20 +271,6 @@ class Registry:
         """Last sign of life of each source, seconds since 1970."""
         found = cast("dict[bytes, bytes]", self.client.hgetall(f"ehps:signs:{la}"))
         return {source.decode(): int(at) for source, at in found.items()}
-
-    def links_known(self) -> bool:
-        """Whether any link is held; a lost Redis holds none."""
-        return bool(self.client.exists("ehps:links-read"))
-
-    def mark_links_read(self) -> None:
-        """The links topic was read to its end once."""
-        self.client.set("ehps:links-read", 1)
-
-
-_PUT_LINK = """
-local held = redis.call('GET', KEYS[1])
-if not held or held < ARGV[1] then redis.call('SET', KEYS[1], ARGV[1]) end
-"""
 
 
 def _family(raw: bytes | None) -> str | None:

@@ -32,7 +32,7 @@ RECORD_OVERHEAD_BYTES = 100
 FIRST_MEAN_BYTES = 4096
 """Assumed size of a record until the sizes that were really announced outweigh it."""
 
-_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the package does not type it
+LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the package does not type it
 _MEAN_WEIGHT = 0.02
 _BACK_OFF_S = (0.002, 0.020)
 _REQUEST_TIMEOUT_S = 5.0
@@ -141,7 +141,7 @@ class Throttle:
         """Unread records of the fullest partition for its slowest reader; and which that is."""
         partitions = self._partitions_of(topic)
         ends = self._admin.list_offsets(
-            dict.fromkeys(partitions, _LATEST),
+            dict.fromkeys(partitions, LATEST),
             request_timeout=_REQUEST_TIMEOUT_S,
         )
         end = {at.partition: future.result().offset for at, future in ends.items()}

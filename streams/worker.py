@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import faust
@@ -12,20 +11,25 @@ import redis
 from confluent_kafka.admin import AdminClient
 
 from ehps.library import Library
-from schemas.topics import AGENCY_TOPICS, ALERTS, CONTROL, DECISIONS, LINKS, LOG, SCORES
+from schemas.topics import AGENCY_TOPICS, ALERTS, CONTROL, DECISIONS, LINKS, LOG, SCORES, UNLINKED
 from streams.agents import Controls, Decisions, Links, Pulse
 from streams.app import Loop, Take, build
 from streams.config import Settings
 from streams.content import library as library_of
 from streams.errors import BrokerUnavailable, ConfigError, RedisUnavailable
+from streams.guard import LogGuard
 from streams.intake import Intake
-from streams.kafka import Sender, partitions_of, producer
+from streams.kafka import Sender, consumer, partitions_of, producer
+from streams.kept import Kept
 from streams.logs import configure, logger
 from streams.logwriter import LogWriter
-from streams.recover import recover
+from streams.parking import Parking
+from streams.patience import utc_now
+from streams.recover import Recovery
 from streams.scorer import Scorer
 from streams.store import RedisStore, Registry, connect
 from streams.throttle import NoThrottle, Throttle
+from streams.views import Apply, View
 
 ROLES = ("intake", "scorer")
 WAIT_S = (0.2, 5.0)
@@ -74,7 +78,7 @@ def sender(settings: Settings, readers: dict[str, list[str]]) -> Sender:
 
 def readers_of(settings: Settings) -> dict[str, list[str]]:
     """Consumer groups that must have read a topic before the embedded broker may drop records."""
-    agents = {topic: [settings.agents_group] for topic in (LINKS, DECISIONS, CONTROL)}
+    agents = {topic: [settings.agents_group] for topic in (LINKS, DECISIONS, CONTROL, UNLINKED)}
     return {
         LOG: [settings.scorer_group],
         **{topic: [settings.intake_group] for topic in AGENCY_TOPICS},
@@ -85,12 +89,17 @@ def readers_of(settings: Settings) -> dict[str, list[str]]:
 
 
 def _scorer(settings: Settings, client: redis.Redis, library: Library) -> Loop:
+    reader = consumer(
+        settings.kafka, settings.scorer_group, reset="error", wait_ms=settings.fetch_wait_ms
+    )
     scorer = Scorer(
-        settings,
+        reader,
         RedisStore(client),
         library,
         sender(settings, readers_of(settings)),
-        _topic_id(settings),
+        LogGuard(Kept(settings), _topic_id(settings)),
+        batch_records=settings.batch_records,
+        poll_s=settings.poll_s,
     )
     return Loop("scorer", scorer.run)
 
@@ -98,23 +107,37 @@ def _scorer(settings: Settings, client: redis.Redis, library: Library) -> Loop:
 def _intake(
     settings: Settings, client: redis.Redis, partitions: int
 ) -> tuple[Loop, dict[str, Take], Callable[[], None], Callable[[], int]]:
-    registry, readers = Registry(client), readers_of(settings)
+    registry, readers, kept = Registry(client), readers_of(settings), Kept(settings)
 
     def tools() -> tuple[Sender, LogWriter]:
+        """Of each thread its own."""
         mine = sender(settings, readers)
         return mine, LogWriter(mine, partitions)
 
-    def releaser() -> Intake:
-        return Intake(settings, registry, *tools())
+    def parking() -> Parking:
+        return Parking(registry, tools()[1], utc_now)
 
-    intake = releaser()
-    recover(settings, registry, releaser(), datetime.now(UTC))
-    takes: dict[str, Take] = {
-        LINKS: Links(registry, *tools(), releaser()).take,
-        DECISIONS: Decisions(registry, *tools()).take,
-        CONTROL: Controls(registry, *tools()).take,
-    }
-    return Loop("intake", intake.run), takes, Pulse(registry, tools()[1]).beat, releaser().sweep
+    def views() -> dict[str, View]:
+        applies: dict[str, Apply] = {
+            CONTROL: Controls(registry, *tools()).take,
+            LINKS: Links(registry, *tools(), parking()).take,
+            UNLINKED: parking().take,
+        }
+        return {topic: View(topic, registry, kept, apply) for topic, apply in applies.items()}
+
+    reader = consumer(settings.kafka, settings.intake_group, wait_ms=settings.fetch_wait_ms)
+    intake = Intake(
+        reader,
+        registry,
+        *tools(),
+        batch_records=settings.batch_records,
+        poll_s=settings.poll_s,
+    )
+    recovery = Recovery(registry, kept, list(views().values()), parking())
+    recovery.run()
+    takes: dict[str, Take] = {topic: view.take for topic, view in views().items()}
+    takes[DECISIONS] = Decisions(registry, *tools()).take
+    return Loop("intake", intake.run), takes, Pulse(registry, tools()[1]).beat, recovery.run
 
 
 def _log_partitions(settings: Settings) -> int:

@@ -1,0 +1,36 @@
+"""Topics read again: the port through which look-ups are mended and the log is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from streams.config import Settings
+from streams.kafka import answered, committed, read_kept, watermarks
+from streams.segments import Record
+
+
+class Kept:
+    """What Kafka, and the embedded stack's segments, still hold. Every method may raise `BrokerUnavailable`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Each call has a connection of its own: they are rare."""
+        self._settings = settings
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """Records with start <= offset < end that are still kept."""
+        low, _ = self.watermarks(topic)[partition]
+        kafka, segments = self._settings.kafka, self._settings.segments
+        with answered(f"when {topic} was read again"):
+            yield from read_kept(kafka, topic, partition, start, (low, end), segments)
+
+    def watermarks(self, topic: str) -> Mapping[int, tuple[int, int]]:
+        """Partition -> (first offset kept, next offset)."""
+        with answered(f"where {topic} begins and ends"):
+            return watermarks(self._settings.kafka, topic)
+
+    def finished(self, topic: str) -> Mapping[int, int]:
+        """Partition -> the offset up to which the agents are done."""
+        settings = self._settings
+        count = len(self.watermarks(topic))
+        with answered(f"how far {topic} was taken"):
+            return committed(settings.kafka, settings.agents_group, topic, count)

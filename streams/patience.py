@@ -1,0 +1,73 @@
+"""What passes by itself is waited for: a broker or Redis away, a failed delivery, another owner's commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+import redis
+
+from streams.errors import BrokerUnavailable, Conflict, DeliveryFailed, LookupsLost
+from streams.logs import logger
+
+PASSING = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.ReadOnlyError,  # the server became a replica: its successor is found by and by
+    DeliveryFailed,
+    Conflict,
+    BrokerUnavailable,
+    LookupsLost,
+)
+OUTAGE_S_MAX = 600.0
+"""After this long without success the process ends, and whoever supervises it decides."""
+BACK_OFF_S = (0.2, 5.0)
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The process's clock: the shell has one, the core has none."""
+    return datetime.now(UTC)
+
+
+class Flag(Protocol):
+    """`threading.Event`: set to stop."""
+
+    def is_set(self) -> bool:
+        """Whether to stop."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for it, `timeout` seconds at most."""
+
+
+class Patience:
+    """Does work again and again, waiting longer after each failure that passes."""
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """`name` for the log; `clock` in seconds, monotonic."""
+        self._name, self._clock = name, clock
+        self._failing_since: float | None = None
+        self._delay = BACK_OFF_S[0]
+
+    def attempt(self, work: Callable[[], None], stop: Flag) -> bool:
+        """Do it once. False: it failed, and was waited for.
+
+        Raises:
+            Exception: what does not pass, or has not passed for `OUTAGE_S_MAX`.
+        """
+        try:
+            work()
+        except PASSING as error:
+            self._failing_since = self._failing_since or self._clock()
+            if self._clock() - self._failing_since > OUTAGE_S_MAX:
+                raise
+            reason = type(error).__name__
+            logger().warning(f"{self._name}.again", reason=reason, wait_s=self._delay)
+            stop.wait(self._delay)
+            self._delay = min(self._delay * 2, BACK_OFF_S[1])
+            return False
+        self._failing_since, self._delay = None, BACK_OFF_S[0]
+        return True

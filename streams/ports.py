@@ -1,0 +1,141 @@
+"""Ports: what the shell's logic asks of Kafka and Redis. Workers pass the real clients in, the simulation its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from confluent_kafka import Message, TopicPartition
+
+from ehps.advance import Needs, Snapshot, Step
+from streams.segments import Record
+
+
+class Reader(Protocol):
+    """A consumer in a group: `confluent_kafka.Consumer`."""
+
+    def subscribe(self, topics: list[str], on_assign: Callable[..., None] = ...) -> None:
+        """Join the group; `on_assign(reader, places)` is called from within `consume`."""
+
+    def consume(self, num_messages: int, timeout: float) -> list[Message]:
+        """Up to so many messages, waiting `timeout` seconds at most."""
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        """Take partitions over, each from its offset."""
+
+    def assignment(self) -> list[TopicPartition]:
+        """Partitions owned now."""
+
+    def seek(self, partition: TopicPartition) -> None:
+        """Go on at another offset."""
+
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: Any) -> Any:
+        """Tell the group what is done."""
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        """What the group was told."""
+
+    def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]:
+        """(first offset kept, next offset)."""
+
+    def close(self) -> None:
+        """Leave the group."""
+
+
+class States(Protocol):
+    """States of the log's partitions: `streams.store.RedisStore`."""
+
+    def read(self, partition: int, needs: Needs) -> Snapshot:
+        """Everything that a batch needs, atomically."""
+
+    def commit(self, partition: int, expected: int, step: Step, guard: bytes) -> None:
+        """Compare the offset and set everything, or raise `Conflict`."""
+
+    def standing(self, partition: int) -> tuple[int, dict[str, Any] | None]:
+        """(next offset, guard), read atomically."""
+
+
+class Stretch(NamedTuple):
+    """A stretch of one partition of a topic: start <= offset < end."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+
+
+class Link(NamedTuple):
+    """Who belongs to which family; `family` None: to none."""
+
+    subject: str
+    version: str
+    family: str | None
+
+
+class Parked(NamedTuple):
+    """An event of a person without a family."""
+
+    subject: str
+    coordinates: str
+    record: bytes
+
+
+class Lookups(Protocol):
+    """What intake looks up: `streams.store.Registry`."""
+
+    def families_of(self, subjects: list[str]) -> list[str | None]:
+        """Family keys, None where no link is known."""
+
+    def link(self, subject: str) -> Link | None:
+        """The greatest link of a person; None: never linked."""
+
+    def positions(self, topic: str) -> Mapping[int, int]:
+        """Partition -> the offset of the topic up to which Redis holds what it says."""
+
+    def learn(
+        self, stretch: Stretch, links: Sequence[Link] = (), parked: Sequence[Parked] = ()
+    ) -> None:
+        """Hold what a stretch of a topic says, or raise `Conflict` where Redis stands before it."""
+
+    def parked(self, subject: str) -> dict[str, bytes]:
+        """Parked events by coordinates."""
+
+    def unpark(self, subject: str, coordinates: list[str]) -> None:
+        """Forget parked events."""
+
+    def parked_subjects(self) -> list[str]:
+        """People with parked events."""
+
+    def authorities(self) -> dict[str, str]:
+        """Authority -> mode."""
+
+    def served(self) -> dict[str, str]:
+        """The same, or `LookupsLost` where one may be missing."""
+
+    def whole(self) -> bool:
+        """Whether none is missing."""
+
+    def mark_whole(self) -> None:
+        """None is missing from now on."""
+
+    def set_authority(self, la: str, mode: str) -> None:
+        """Take the authority's events from now on."""
+
+    def sign(self, la: str, signs: dict[str, int]) -> None:
+        """Note signs of life."""
+
+    def signs(self, la: str) -> dict[str, int]:
+        """Last signs of life."""
+
+
+class Topics(Protocol):
+    """Reads topics again: `streams.kept.Kept`. Raises `BrokerUnavailable` where nobody answers."""
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterable[Record]:
+        """Records with start <= offset < end that are still kept."""
+
+    def watermarks(self, topic: str) -> Mapping[int, tuple[int, int]]:
+        """Partition -> (first offset kept, next offset)."""
+
+    def finished(self, topic: str) -> Mapping[int, int]:
+        """Partition -> the offset up to which the agents have told their group that they are done."""
