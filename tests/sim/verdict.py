@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import orjson
 
 from ehps.alerts import Output
-from ehps.log import LogRecord, RecordKind
+from ehps.log import LogRecord
 from ehps.replay import MemoryStore, replay
 from ehps.state import Family
 from schemas.topics import ALERTS, ALERTS_SHADOW, LINKS, LOG, SCORES, UNLINKED
@@ -16,7 +16,7 @@ from streams.logwriter import EHPS, INPUT
 from streams.reconcile import Coordinate, dead_letter_origin, origin_of
 from streams.segments import Record
 from tests.sim.broker import LOG_PARTITIONS
-from tests.sim.inputs import LA, LIBRARY
+from tests.sim.inputs import LIBRARY
 from tests.sim.redis import Contents
 from tests.sim.world import World
 
@@ -68,9 +68,7 @@ def lost_inputs(world: World) -> Iterator[str]:
         for record in world.broker.records(topic)
         if (origin := dead_letter_origin(record)) is not None
     }
-    linked = {
-        record.key for record in world.broker.records(LINKS) if record.key != b"?"
-    }
+    linked = {record.key for record in world.broker.records(LINKS) if record.key != b"?"}
     for message, at in world.inputs:
         if message.topic == "ehps.control.v1":
             continue

@@ -16,8 +16,8 @@ import redis as redis_errors
 
 from tests.sim.broker import Broker, Producer, Sent
 from tests.sim.inputs import START, Input, control, history
+from tests.sim.processes import Agents, Crash, IntakeProcess, Process, ScorerProcess
 from tests.sim.redis import Redis
-from tests.sim.processes import Agents, IntakeProcess, Process, ScorerProcess, Crash
 
 T = TypeVar("T")
 
@@ -60,7 +60,10 @@ class World:
         self._quiet, self._depth = True, 0
         self._waiting = [control(self.random.choice(("live", "live", "pilot", "shadow")))]
         self.processes: list[Process] = [
-            Agents(self), Agents(self), IntakeProcess(self), ScorerProcess(self)
+            Agents(self),
+            Agents(self),
+            IntakeProcess(self),
+            ScorerProcess(self),
         ]
 
     def run(self) -> None:
@@ -174,7 +177,9 @@ class World:
             self.redis.lose()
 
     def _scale(self) -> None:
-        kind, most = self.random.choice(((ScorerProcess, SCORERS_MAX), (IntakeProcess, INTAKES_MAX)))
+        kind, most = self.random.choice(
+            ((ScorerProcess, SCORERS_MAX), (IntakeProcess, INTAKES_MAX))
+        )
         mine = [process for process in self.processes if isinstance(process, kind)]
         idle = [process for process in mine if not process.busy]
         if len(mine) < most and self.random.random() < 0.6:
