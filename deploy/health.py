@@ -1,51 +1,39 @@
-"""`python -m deploy.health`: whether this container can do its work (exit 0) or not (exit 1).
+"""`python -m deploy.health`: whether this container's worker is alive and ready (exit 0) or not (exit 1).
 
-It asks what every worker needs: the broker answers and has the log, Redis answers and never evicts.
-A worker that fails ends its process, which the container's restart policy sees by itself.
+It asks the worker's own pages, so it tells of the process that runs and not of one that could.
 """
 
 import os
 import sys
-
-import redis
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
-from schemas.topics import LOG
+import urllib.error
+import urllib.request
 
 _TIMEOUT_S = 4.0
+_PAGES = ("/healthz", "/ready")
 
 
-def problem(kafka: str, redis_url: str) -> str | None:
+def problem(port: int) -> str | None:
     """What is wrong, or None.
 
     Args:
-        kafka: Bootstrap address of the broker.
-        redis_url: Address of Redis, "redis://...".
+        port: of the worker's pages, on this machine.
     """
-    try:
-        topics = AdminClient({"bootstrap.servers": kafka, "log_level": 2}).list_topics(
-            timeout=_TIMEOUT_S
-        )
-        if LOG not in topics.topics:
-            return f"Kafka has no topic {LOG}: run `ehps topics apply`"
-        with redis.Redis.from_url(redis_url, socket_timeout=_TIMEOUT_S) as client:
-            policy = client.config_get("maxmemory-policy")["maxmemory-policy"]
-    except (KafkaException, redis.RedisError) as exc:
-        return f"{type(exc).__name__}: {exc}"
-    if policy != "noeviction":
-        return f"Redis may evict keys (maxmemory-policy is {policy}): set noeviction"
+    for page in _PAGES:
+        address = f"http://127.0.0.1:{port}{page}"
+        try:
+            with urllib.request.urlopen(address, timeout=_TIMEOUT_S):
+                continue
+        except urllib.error.HTTPError as exc:
+            return exc.read().decode("utf-8", "replace").strip()
+        except OSError as exc:
+            return f"{address} does not answer: {exc}"
     return None
 
 
 def main() -> int:
-    """Check the addresses in EHPS_KAFKA and EHPS_REDIS."""
-    missing = [name for name in ("EHPS_KAFKA", "EHPS_REDIS") if name not in os.environ]
-    found = (
-        f"{missing[0]} is not set"
-        if missing
-        else problem(os.environ["EHPS_KAFKA"], os.environ["EHPS_REDIS"])
-    )
+    """Ask the pages at EHPS_METRICS_PORT."""
+    port = os.environ.get("EHPS_METRICS_PORT", "")
+    found = problem(int(port)) if port.isdigit() else "EHPS_METRICS_PORT is not set"
     if found is not None:
         print(found, file=sys.stderr)
     return 0 if found is None else 1

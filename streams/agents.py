@@ -8,6 +8,7 @@ from schemas.control import Control, Heartbeat
 from schemas.envelope import Event
 from schemas.links import PersonLinked, family_key
 from schemas.validate import Rejection, validate_control, validate_decision, validate_link
+from streams import metrics
 from streams.intake import UNKNOWN_AUTHORITY, coordinates, dead_letter
 from streams.kafka import Sender
 from streams.logs import logger
@@ -200,6 +201,7 @@ class Pulse:
         """One heartbeat for each live authority."""
         now = self._clock()
         for la, mode in self._registry.authorities().items():
+            metrics.LIVE.labels(la).set(mode == LIVE)
             if mode == LIVE:
                 signs = {
                     source: datetime.fromtimestamp(at, UTC)

@@ -51,6 +51,18 @@ class Settings(BaseSettings):
         default=None,
         description="Folder of a council's own releases, combinations, policies and calendars.",
     )
+    metrics_port: int = Field(
+        default=0, ge=0, le=65_535, description="Port of /metrics, /healthz and /ready; 0: none."
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="Address that these pages are served on."
+    )
+    stall_s: float = Field(
+        default=180.0,
+        ge=10,
+        le=3600,
+        description="Seconds without progress after which a worker ends itself.",
+    )
     pseudonym_key: SecretStr | None = Field(
         default=None, description="Key of pseudonyms made by importers."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,57 @@ from streams.segments import Record
 
 SOURCES = (*AGENCY_SOURCES, *INTERNAL_INPUTS)
 """Kinds of sender that have a dead-letter topic."""
+ATTEMPTS_MAX = 3
+"""Times that one message is sent back; refused after that, its letter is parked for good."""
+
+_ERRORS = "__streams.errors."
+ATTEMPTS = f"{_ERRORS}attempts"
+REDRIVEN_FROM = f"{_ERRORS}redriven-from"
+PARKED = f"{_ERRORS}parked"
+_CARRIED = (ATTEMPTS, REDRIVEN_FROM)
+Headers = Sequence[tuple[str, bytes]]
+
+
+def sent_headers(record: Record) -> list[tuple[str, bytes]]:
+    """The headers that are part of the message: in CloudEvents' binary mode they hold its attributes."""
+    return [(n, v) for n, v in record.headers if n.startswith("ce_") or n == "content-type"]
+
+
+def kept_headers(record: Record) -> list[tuple[str, bytes]]:
+    """What a dead letter takes over from the message that it is a copy of: its own headers, and its earlier attempts.
+
+    A message that has had its attempts is parked: the letter says so.
+    """
+    kept = [*sent_headers(record), *((n, v) for n, v in record.headers if n in _CARRIED)]
+    if attempts(record) >= ATTEMPTS_MAX:
+        kept.append((PARKED, f"refused after {ATTEMPTS_MAX} attempts".encode()))
+    return kept
+
+
+def attempts(record: Record) -> int:
+    """How often a message was sent back already."""
+    text = dict(record.headers).get(ATTEMPTS, b"0")
+    return int(text) if text.isdigit() and len(text) <= 3 else 0
+
+
+def letter_id(letter: Record) -> str:
+    """Topic, partition and offset of a letter, as `dlq list` names it."""
+    return f"{letter.topic}/{letter.partition}/{letter.offset}"
+
+
+def origin(letter: Record) -> tuple[str, int, int] | None:
+    """Topic, partition and offset of the message that a letter is a copy of; None where it does not say."""
+    topic, partition, offset = (told(letter, name) for name in ("topic", "partition", "offset"))
+    if not (topic and partition.isdigit() and offset.isdigit()):
+        return None
+    return topic, int(partition), int(offset)
+
+
+def told(letter: Record, name: str) -> str:
+    """What a letter's headers say."""
+    headers = dict(letter.headers)
+    raw = headers.get(_ERRORS + name) or headers.get(f"ehps.errors.{name}", b"")
+    return raw.decode("utf-8", "replace")
 
 
 def letters(
@@ -28,28 +79,23 @@ def letters(
 
 def view(record: Record) -> dict[str, Any]:
     """A dead letter as a document: coordinates, reason and hint, never the content."""
-    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
-
-    def told(name: str) -> str:
-        return headers.get(f"__streams.errors.{name}") or headers.get(f"ehps.errors.{name}", "")
-
+    topic, partition, offset = origin(record) or (told(record, "topic"), None, None)
     return {
-        "id": f"{record.topic}/{record.partition}/{record.offset}",
-        "code": told("exception"),
-        "field": told("field"),
-        "observed": told("observed"),
-        "hint": told("message"),
-        "topic": told("topic"),
-        "partition": _number(told("partition")),
-        "offset": _number(told("offset")),
-        "stage": told("stage"),
-        "failed_at": told("failed-at"),
+        "id": letter_id(record),
+        "code": told(record, "exception"),
+        "field": told(record, "field"),
+        "observed": told(record, "observed"),
+        "hint": told(record, "message"),
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "stage": told(record, "stage"),
+        "failed_at": told(record, "failed-at"),
+        "attempts": attempts(record),
+        "redriven_from": told(record, "redriven-from"),
+        "parked": bool(told(record, "parked")),
         "size": len(record.value or b""),
     }
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
 
 
 def grouped(records: Iterator[Record]) -> list[dict[str, Any]]:
@@ -65,12 +111,14 @@ def grouped(records: Iterator[Record]) -> list[dict[str, Any]]:
                 "code": seen["code"],
                 "field": seen["field"],
                 "count": 0,
+                "parked": 0,
                 "hint": seen["hint"],
                 "example": seen["id"],
                 "last": "",
             },
         )
         group["count"] += 1
+        group["parked"] += seen["parked"]
         group["last"] = max(group["last"], _moment(record))
     return sorted(groups.values(), key=lambda group: (-group["count"], group["topic"]))
 

@@ -10,11 +10,14 @@ from confluent_kafka import Message
 from schemas.envelope import Event
 from schemas.topics import AGENCY_TOPICS, UNLINKED, dead_letter_topic, source_of
 from schemas.validate import Rejection, validate_event
+from streams import metrics
+from streams.deadletters import kept_headers
 from streams.kafka import Sender, Teller, drain, good, record_of
 from streams.logs import logger
 from streams.logwriter import INPUT, LogWriter
 from streams.patience import Clock, Flag, Patience, utc_now
 from streams.ports import Lookups, Reader
+from streams.progress import Progress
 from streams.segments import Record
 
 UNKNOWN_AUTHORITY = "an authority that was never set up here"
@@ -33,40 +36,48 @@ class Intake:
         batch_records: int,
         poll_s: float,
         clock: Clock = utc_now,
+        progress: Progress | None = None,
     ) -> None:
         """Nothing starts before `start`. `log` writes through `sender`."""
         self._reader, self._registry, self._sender, self._log = reader, registry, sender, log
         self._batch_records, self._poll_s, self._clock = batch_records, poll_s, clock
         self._teller = Teller(reader)
+        self._progress = progress or Progress("intake", asks=False)
         self._messages: list[Message] = []
 
     def run(self, stop: Flag) -> None:
         """Take messages until told to stop."""
         self.start()
-        patience = Patience("intake")
+        patience = Patience("intake", told=self._progress.waits_out)
         while not stop.is_set():
             patience.attempt(self.turn, stop)
         self._reader.close()
 
     def start(self) -> None:
         """Join the group."""
-        self._reader.subscribe(list(AGENCY_TOPICS))
+        self._reader.subscribe(list(AGENCY_TOPICS), on_assign=self._progress.own)
 
     def turn(self) -> None:
         """Take what came, everything confirmed, and only then tell the group. What failed is kept and taken again."""
         if not self._messages:
             self._messages = good(drain(self._reader, self._batch_records, self._poll_s))
+        self._progress.took(len(self._messages))
+        last: dict[tuple[str, int], Record] = {}
         if self._messages:
             records = [record_of(message) for message in self._messages]
             self.take(records)
-            for record in records:
-                self._teller.done(record.topic, record.partition, record.offset + 1)
+            last = {(record.topic, record.partition): record for record in records}
+            for (topic, partition), record in last.items():
+                self._teller.done(topic, partition, record.offset + 1)
             self._messages = []
         self._teller.tell()
+        for (topic, partition), record in last.items():
+            self._progress.moved(topic, partition, record.offset + 1, record.timestamp_ms)
+        self._progress.rest()
 
     def take(self, records: list[Record]) -> dict[str, int]:
         """Put one batch where it belongs, everything confirmed. Returns how many went where."""
-        began, now = time.perf_counter(), self._clock()
+        began, now, laps = time.perf_counter(), self._clock(), metrics.Laps("intake")
         authorities = self._registry.served()
         events: list[tuple[Record, Event]] = []
         for record in records:
@@ -83,13 +94,18 @@ class Intake:
             else:
                 events.append((record, verdict))
         logged = self._put(events)
+        laps.lap("validate")
         self._sender.confirm()
+        laps.lap("send")
         self._sign(events, now)
         counts = {
             "logged": logged,
             "parked": len(events) - logged,
             "dead_lettered": len(records) - len(events),
         }
+        metrics.RECORDS.labels("intake").inc(len(records))
+        for outcome, count in counts.items():
+            metrics.INTAKE_OUTCOMES.labels(outcome).inc(count)
         logger().info(
             "intake.batch",
             records=len(records),
@@ -104,7 +120,7 @@ class Intake:
         for (record, event), family in zip(events, families, strict=True):
             value, place = _json(record, event), coordinates(record)
             if family is not None:
-                self._log.event(family, event, value, place)
+                self._log.event(family, event, value, place, record.timestamp_ms)
             else:
                 self._sender.send(UNLINKED, value, event.subject, [(INPUT, place.encode())])
         return sum(family is not None for family in families)
@@ -145,9 +161,10 @@ def dead_letter(
         "ehps.errors.stage": stage,
         "ehps.errors.failed-at": now.isoformat(),
     }
+    metrics.DEAD_LETTERS.labels(source_of(record.topic), why.code).inc()
     sender.send(
         dead_letter_topic(source_of(record.topic)),
         record.value,
         record.key,
-        [(n, v.encode()) for n, v in headers.items()],
+        [*kept_headers(record), *((n, v.encode()) for n, v in headers.items())],
     )

@@ -12,8 +12,9 @@ from schemas.envelope import Event
 from schemas.topics import LOG
 from streams.kafka import Sender
 
-EHPS, INPUT = "ehps", "ehps-input"
-"""Headers of a log record: its compact form, and the coordinates of the input that it came from."""
+EHPS, INPUT, RECEIVED = "ehps", "ehps-input", "ehps-received"
+"""Headers of a log record: its compact form, the coordinates of the input that it came from, and when the
+broker received that input (ms since 1970, 8 bytes, big-endian), for the measure of latency alone."""
 
 
 class LogWriter:
@@ -23,10 +24,16 @@ class LogWriter:
         """`partitions` of the log, which controls and heartbeats all reach."""
         self._sender, self._partitions = sender, partitions
 
-    def event(self, family: str, event: Event, value: bytes, coordinates: str) -> None:
-        """An event or retraction of a member of `family` (authority:family)."""
+    def event(
+        self, family: str, event: Event, value: bytes, coordinates: str, received_ms: int = -1
+    ) -> None:
+        """An event or retraction of a member of `family` (authority:family).
+
+        Args:
+            received_ms: the broker's time of the input; -1: not known, or long ago as it was parked.
+        """
         pack = pack_retraction if event.type == "record.retracted.v1" else pack_event
-        self._put(family, pack(event, family[:9]), value, coordinates)
+        self._put(family, pack(event, family[:9]), value, coordinates, received_ms)
 
     def membership(self, family: str, document: Mapping[str, object], coordinates: str) -> None:
         """Somebody joins or leaves `family`."""
@@ -57,8 +64,13 @@ class LogWriter:
         """Wait until everything written is with the broker."""
         self._sender.confirm()
 
-    def _put(self, family: str, compact: bytes, value: bytes, coordinates: str) -> None:
-        self._sender.send(LOG, value, family, [(EHPS, compact), (INPUT, coordinates.encode())])
+    def _put(
+        self, family: str, compact: bytes, value: bytes, coordinates: str, received_ms: int = -1
+    ) -> None:
+        headers = [(EHPS, compact), (INPUT, coordinates.encode())]
+        if received_ms >= 0:
+            headers.append((RECEIVED, received_ms.to_bytes(8, "big")))
+        self._sender.send(LOG, value, family, headers)
 
     def _everywhere(self, compact: bytes, value: bytes) -> None:
         for partition in range(self._partitions):

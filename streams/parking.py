@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from schemas.envelope import Event
 from schemas.validate import validate_event
+from streams import metrics
 from streams.logwriter import INPUT, LogWriter
 from streams.patience import Clock
 from streams.ports import Lookups, Parked, Stretch
@@ -43,7 +44,9 @@ class Parking:
 
     def sweep(self) -> int:
         """Release whatever can be."""
-        return sum(self.release(subject) for subject in self._registry.parked_subjects())
+        subjects = self._registry.parked_subjects()
+        metrics.PARKED.set(len(subjects))
+        return sum(self.release(subject) for subject in subjects)
 
 
 def _origin(record: Record) -> str:

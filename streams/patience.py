@@ -9,6 +9,7 @@ from typing import Protocol
 
 import redis
 
+from streams import metrics
 from streams.errors import BrokerUnavailable, Conflict, DeliveryFailed, LookupsLost
 from streams.logs import logger
 
@@ -46,9 +47,14 @@ class Flag(Protocol):
 class Patience:
     """Does work again and again, waiting longer after each failure that passes."""
 
-    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """`name` for the log; `clock` in seconds, monotonic."""
-        self._name, self._clock = name, clock
+    def __init__(
+        self,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+        told: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`name` for the log; `clock` in seconds, monotonic; `told` hears of what is waited out."""
+        self._name, self._clock, self._told = name, clock, told
         self._failing_since: float | None = None
         self._delay = BACK_OFF_S[0]
 
@@ -66,6 +72,8 @@ class Patience:
                 raise
             reason = type(error).__name__
             logger().warning(f"{self._name}.again", reason=reason, wait_s=self._delay)
+            metrics.OUTAGES.labels(self._name, reason).inc()
+            self._told(reason)
             stop.wait(self._delay)
             self._delay = min(self._delay * 2, BACK_OFF_S[1])
             return False

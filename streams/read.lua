@@ -1,13 +1,15 @@
 -- One atomic read of a partition: offset, state, due timers, families asked for, families due.
--- KEYS: offset, state, timers index, prefix of family keys.
--- ARGV: families n, n family names, then triples (authority, until, limit).
+-- Nothing where another generation of states is in force than the keys are of.
+-- KEYS: offset, state, timers index, prefix of family keys, generation.
+-- ARGV: generation, families n, n family names, then triples (authority, until, limit).
+if (redis.call('GET', KEYS[5]) or '') ~= ARGV[1] then return false end
 local wanted, due, seen = {}, {}, {}
-local families = tonumber(ARGV[1])
-for n = 2, 1 + families do
+local families = tonumber(ARGV[2])
+for n = 3, 2 + families do
   wanted[#wanted + 1] = ARGV[n]
   seen[ARGV[n]] = true
 end
-for n = 2 + families, #ARGV, 3 do
+for n = 3 + families, #ARGV, 3 do
   local found = redis.call('ZRANGEBYSCORE', KEYS[3] .. ':' .. ARGV[n], '-inf', ARGV[n + 1], 'WITHSCORES', 'LIMIT', 0, ARGV[n + 2])
   for m = 1, #found, 2 do
     due[#due + 1] = ARGV[n]

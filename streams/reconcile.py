@@ -27,6 +27,7 @@ from schemas.topics import (
     source_of,
 )
 from streams.config import Settings
+from streams.deadletters import origin as letter_origin
 from streams.history import Groups
 from streams.kafka import partitions_of, read_topic, watermarks
 from streams.logwriter import INPUT
@@ -122,13 +123,15 @@ class Ledger:
 
     def dead_lettered(self, record: Record) -> None:
         """A record of a dead-letter topic."""
-        origin = dead_letter_origin(record)
+        origin = letter_origin(record)
         if origin is not None:
             self._mark(origin, _DEAD)
 
     def _mark(self, coordinate: Coordinate, mark: int) -> None:
         topic, partition, offset = coordinate
-        self._marks.setdefault((topic, partition), Marks()).add(offset, mark)
+        # What came of inputs that retention has removed would take a byte each, for ever.
+        if offset >= self.first.get((topic, partition), 0):
+            self._marks.setdefault((topic, partition), Marks()).add(offset, mark)
 
     def join(self, topics: Iterable[str]) -> tuple[dict[str, TopicCount], list[Coordinate]]:
         """Counts by topic, and coordinates that ended in no way or in two (at most `LISTED_MAX`)."""
@@ -177,19 +180,6 @@ def origin_of(record: Record) -> Coordinate | None:
         return None
     topic, partition, offset = text.decode().rsplit("/", 2)
     return topic, int(partition), int(offset)
-
-
-def dead_letter_origin(record: Record) -> Coordinate | None:
-    """The input record that a dead letter is a copy of."""
-    headers = dict(record.headers)
-    try:
-        return (
-            headers["__streams.errors.topic"].decode(),
-            int(headers["__streams.errors.partition"]),
-            int(headers["__streams.errors.offset"]),
-        )
-    except (KeyError, ValueError):
-        return None
 
 
 def counter_problems(counts: Mapping[str, int], kinds: Mapping[int, int]) -> list[str]:

@@ -23,12 +23,15 @@ from ehps.advance import Step, advance, needs
 from ehps.library import Library
 from ehps.log import LogRecord
 from schemas.topics import ALERTS, ALERTS_SHADOW, LOG, SCORES
+from streams import metrics
 from streams.errors import StreamsError
 from streams.guard import LogGuard, log_record
-from streams.kafka import REQUEST_S, Sender, Teller, answered, drain, good
+from streams.kafka import REQUEST_S, Sender, Teller, answered, drain, good, headers_of
 from streams.logs import logger
+from streams.logwriter import RECEIVED
 from streams.patience import Flag, Patience
 from streams.ports import Reader, States
+from streams.progress import Progress
 
 FAMILIES_MAX = 1000
 """Records, so at most families, advanced at once: bounds one Redis call to a few megabytes."""
@@ -47,11 +50,14 @@ class Scorer:
         *,
         batch_records: int,
         poll_s: float,
+        progress: Progress | None = None,
     ) -> None:
         """Nothing starts before `start`. `reader` is of the scorers' group and fails where its offset is gone."""
         self._reader, self._store, self._library = reader, store, library
         self._sender, self._guard, self._teller = sender, guard, Teller(reader)
         self._batch_records, self._poll_s = batch_records, poll_s
+        self._progress = progress or Progress("scorer", asks=False)
+        self._messages: dict[int, list[Message]] = {}
         self._astray = False
         self._failed: Exception | None = None
         self._stands: dict[int, int] = {}
@@ -64,7 +70,7 @@ class Scorer:
             LogMismatch, EhpsError, KafkaException: nothing of the batch was committed.
         """
         self.start()
-        patience = Patience("scorer")
+        patience = Patience("scorer", told=self._progress.waits_out)
         while not stop.is_set():
             patience.attempt(self.turn, stop)
         self._reader.close()
@@ -85,24 +91,31 @@ class Scorer:
                     break
         self._astray = not batches and self._went_back()
         self._teller.tell()
+        self._progress.rest()
 
     def _step(self, partition: int, records: list[LogRecord]) -> bool:
         """One batch through the protocol. False: Redis stands elsewhere, and reading goes on from there."""
-        began = time.perf_counter()
+        began, laps = time.perf_counter(), metrics.Laps("scorer")
         snapshot = self._store.read(partition, needs(records))
         if snapshot.offset != records[0].offset:
             self._go_to(partition, snapshot.offset)
             return False
+        laps.lap("read")
         step = advance(snapshot, records, self._library, partition)
+        laps.lap("advance")
         said = self._said.get(partition, 0)
         self._send(step, said)
         self._sender.confirm()
+        laps.lap("send")
         self._store.commit(partition, snapshot.offset, step, self._guard.seal(records[-1]))
+        laps.lap("commit")
         self._stands[partition] = step.offset
         if step.offset > said:
             self._said[partition] = step.offset
             self._teller.done(LOG, partition, step.offset)
             self._teller.tell()
+        laps.lap("tell")
+        self._account(partition, step, said)
         logger().info(
             "scorer.batch",
             partition=partition,
@@ -114,6 +127,20 @@ class Scorer:
             ms=round((time.perf_counter() - began) * 1000, 1),
         )
         return True
+
+    def _account(self, partition: int, step: Step, said: int) -> None:
+        """What metrics and watchdog are told of a batch that is done."""
+        metrics.RECORDS.labels("scorer").inc(step.records)
+        metrics.states_written(step.states.values())
+        if step.records == FAMILIES_MAX:
+            metrics.BOUNDS.labels("batch").inc()
+        messages = self._messages[partition]
+        first = messages[0].offset() or 0
+        for alert in step.alerts:
+            if alert.offset >= said:
+                metrics.alerted(alert, _received_ms(messages[alert.offset - first]))
+        newest = messages[step.offset - 1 - first]
+        self._progress.moved(LOG, partition, step.offset, newest.timestamp()[1], step.partition)
 
     def _send(self, step: Step, said: int) -> None:
         """Everything from offset `said` on: a rebuild is silent on what Kafka's commit proves was delivered."""
@@ -129,9 +156,11 @@ class Scorer:
         failed, self._failed = self._failed, None
         if failed is not None:
             raise failed
+        self._progress.took(len(messages))
         by_partition: dict[int, list[Message]] = {}
         for message in messages:
             by_partition.setdefault(message.partition() or 0, []).append(message)
+        self._messages = by_partition
         return {partition: list(_unbroken(batch)) for partition, batch in by_partition.items()}
 
     def _assigned(self, reader: Reader, places: list[TopicPartition]) -> None:
@@ -143,6 +172,7 @@ class Scorer:
             self._failed = error
             places = [TopicPartition(LOG, at.partition, OFFSET_BEGINNING) for at in places]
         reader.assign(places)
+        self._progress.own(reader, places)
         logger().info("scorer.assigned", partitions=[place.partition for place in places])
 
     def _stand(self, places: list[TopicPartition]) -> None:
@@ -177,6 +207,12 @@ class Scorer:
             low, _ = self._reader.get_watermark_offsets(place, timeout=REQUEST_S)
             self._guard.check_gap(partition, held, low)
             self._reader.seek(place)
+
+
+def _received_ms(message: Message) -> int | None:
+    """When the broker received the agency's record behind a log record; None where that is not said."""
+    raw = dict(headers_of(message)).get(RECEIVED)
+    return None if raw is None else int.from_bytes(raw, "big")
 
 
 def _unbroken(messages: list[Message]) -> Iterator[LogRecord]:

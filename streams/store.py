@@ -6,7 +6,7 @@ TTL anywhere and `maxmemory-policy` must be `noeviction`: a key that went missin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
 
@@ -54,33 +54,46 @@ def tag(partition: int) -> str:
     return f"{{ehps:{partition}}}"
 
 
+def prefix(partition: int, generation: str) -> str:
+    """What a partition's keys of one generation of states begin with; the first generation has no name."""
+    return f"{tag(partition)}:{generation}" if generation else tag(partition)
+
+
 class RedisStore:
     """States of the log's partitions."""
 
     def __init__(self, client: redis.Redis) -> None:
         """Prepare the two scripts; they are sent by hash and sent whole where the server lost them."""
         self.client = client
+        self._generations: dict[int, str] = {}
         folder = resources.files("streams")
         self._read = client.register_script((folder / "read.lua").read_text())
         self._commit = client.register_script((folder / "commit.lua").read_text())
 
     def read(self, partition: int, needs: Needs) -> Snapshot:
         """Everything that a batch needs, in one atomic call."""
-        at = tag(partition)
         arguments: list[Any] = [len(needs.families), *needs.families]
         for la, until, limit in needs.due:
             arguments += [la, until, limit]
-        offset, state, names, states, due = cast(
-            "list[Any]",
-            self._read(
-                keys=[f"{at}:offset", f"{at}:state", f"{at}:timers", f"{at}:f:"], args=arguments
-            ),
-        )
+        answer = self._read_once(partition, arguments)
+        while answer is None:  # a rebuild switched: once, and seldom
+            self._generations[partition] = self.generation(partition)
+            answer = self._read_once(partition, arguments)
+        offset, state, names, states, due = answer
         families = {name.decode(): value for name, value in zip(names, states, strict=True)}
         timers = [
             (due[n].decode(), int(due[n + 1]), due[n + 2].decode()) for n in range(0, len(due), 3)
         ]
         return Snapshot(int(offset), state, families, timers)
+
+    def _read_once(self, partition: int, arguments: list[Any]) -> list[Any] | None:
+        generation = self._generations.get(partition, "")
+        at = prefix(partition, generation)
+        keys = [f"{at}:offset", f"{at}:state", f"{at}:timers", f"{at}:f:"]
+        return cast(
+            "list[Any] | None",
+            self._read(keys=[*keys, f"{tag(partition)}:generation"], args=[generation, *arguments]),
+        )
 
     def commit(self, partition: int, expected: int, step: Step, guard: bytes) -> None:
         """Set states, timers, partition state, offset and guard, if the offset is still `expected`.
@@ -88,12 +101,14 @@ class RedisStore:
         Raises:
             Conflict: it is not; nothing was written.
         """
-        at = tag(partition)
+        generation = self._generations.get(partition, "")
+        at = prefix(partition, generation)
         keys = [
             f"{at}:offset",
             f"{at}:state",
             f"{at}:guard",
             f"{at}:timers",
+            f"{tag(partition)}:generation",
             *(f"{at}:f:{name}" for name in step.states),
         ]
         arguments: list[Any] = [
@@ -102,57 +117,75 @@ class RedisStore:
             step.partition,
             guard,
             len(step.states),
+            generation,
             *step.states.values(),
         ]
         for (la, family), due in step.timers.items():
             arguments += [la, family, "" if due is None else due]
         held = cast("int", self._commit(keys=keys, args=arguments))
-        if held >= 0:
-            raise Conflict(
-                f"partition {partition}: expected offset {expected}, Redis stands at {held}"
+        if held != -1:
+            stands = (
+                f"stands at {held}" if held >= 0 else "holds states that were rebuilt meanwhile"
             )
+            raise Conflict(f"partition {partition}: expected offset {expected}, Redis {stands}")
 
     def standing(self, partition: int) -> tuple[int, dict[str, Any] | None]:
         """(next record to apply, guard of the last applied), in one read: another owner may be at work."""
-        at = tag(partition)
+        at = self.at(partition)
         offset, raw = cast("list[bytes | None]", self.client.mget([f"{at}:offset", f"{at}:guard"]))
         return int(offset or 0), None if raw is None else orjson.loads(raw)
 
+    def generation(self, partition: int) -> str:
+        """The generation of states that is in force; a rebuild makes the next."""
+        raw = cast("bytes | None", self.client.get(f"{tag(partition)}:generation"))
+        return (raw or b"").decode()
+
+    def at(self, partition: int) -> str:
+        """What the keys of the states in force begin with."""
+        return prefix(partition, self.generation(partition))
+
     def offset(self, partition: int) -> int:
         """The next record to apply."""
-        return int(cast("bytes | None", self.client.get(f"{tag(partition)}:offset")) or 0)
+        return int(cast("bytes | None", self.client.get(f"{self.at(partition)}:offset")) or 0)
 
     def guard(self, partition: int) -> dict[str, Any] | None:
         """Topic id and digest of the last record applied; None before the first."""
-        raw = cast("bytes | None", self.client.get(f"{tag(partition)}:guard"))
+        raw = cast("bytes | None", self.client.get(f"{self.at(partition)}:guard"))
         return None if raw is None else cast("dict[str, Any]", orjson.loads(raw))
 
     def partition_state(self, partition: int) -> bytes | None:
         """Bytes of the partition state."""
-        return cast("bytes | None", self.client.get(f"{tag(partition)}:state"))
+        return cast("bytes | None", self.client.get(f"{self.at(partition)}:state"))
 
     def family(self, partition: int, name: str) -> bytes | None:
         """Bytes of one family's state."""
-        return cast("bytes | None", self.client.get(f"{tag(partition)}:f:{name}"))
+        return cast("bytes | None", self.client.get(f"{self.at(partition)}:f:{name}"))
 
     def families(self, partition: int) -> dict[str, bytes]:
         """Every family of a partition; for verification, not for the event path."""
-        prefix = f"{tag(partition)}:f:"
+        start = f"{self.at(partition)}:f:"
         found: dict[str, bytes] = {}
+        for batch in self.keys(start):
+            values = cast("list[bytes]", self.client.mget(batch))
+            names = (key.decode().removeprefix(start) for key in batch)
+            found |= dict(zip(names, values, strict=True))
+        return found
+
+    def keys(self, start: str) -> Iterator[list[bytes]]:
+        """Keys that begin with `start`, in lists of a thousand at most; each may come more than once."""
         batch: list[bytes] = []
-        for key in self.client.scan_iter(match=prefix.replace("{", "\\{") + "*", count=2000):
+        for key in self.client.scan_iter(match=start.replace("{", "\\{") + "*", count=2000):
             batch.append(key)
             if len(batch) == 1000:
-                found |= self._values(batch, prefix)
+                yield batch
                 batch = []
-        return found | self._values(batch, prefix)
+        if batch:
+            yield batch
 
-    def _values(self, keys: list[bytes], prefix: str) -> dict[str, bytes]:
-        values = cast("list[bytes]", self.client.mget(keys)) if keys else []
-        return {
-            key.decode().removeprefix(prefix): value
-            for key, value in zip(keys, values, strict=True)
-        }
+    def timers(self, partition: int, la: str) -> dict[str, int]:
+        """Family -> when its next timer is due, of one authority."""
+        found = self.client.zrange(f"{self.at(partition)}:timers:{la}", 0, -1, withscores=True)
+        return {family.decode(): int(due) for family, due in cast("list[Any]", found)}
 
 
 class Registry:

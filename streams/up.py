@@ -104,6 +104,9 @@ class Workers:
     def _start(self, words: tuple[str, ...]) -> None:
         command = [sys.executable, "-m", "streams.cli", "worker", *words]
         environment = {**os.environ, **self._settings.environment()}
+        if self._settings.metrics_port:  # one port a worker, from the one given upwards
+            port = self._settings.metrics_port + self._roles.index(words)
+            environment["EHPS_METRICS_PORT"] = str(port)
         self._children[words] = _deploy("child").Child(command, self._log(words), environment)
         self._started[words] = time.monotonic()
 

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from ehps.library import Library
 from schemas.topics import AGENCY_TOPICS, ALERTS, CONTROL, DECISIONS, LINKS, LOG, SCORES, UNLINKED
 from streams.agents import Controls, Decisions, Links, Pulse
-from streams.app import Loop, Take, build
+from streams.app import Loop, Take, build, crash
 from streams.config import Settings
 from streams.content import library as library_of
 from streams.errors import BrokerUnavailable, ConfigError, RedisUnavailable
@@ -30,6 +30,7 @@ from streams.scorer import Scorer
 from streams.store import RedisStore, Registry, connect
 from streams.throttle import NoThrottle, Throttle
 from streams.views import Apply, View
+from streams.watch import Watch
 
 ROLES = ("intake", "scorer")
 WAIT_S = (0.2, 5.0)
@@ -48,6 +49,8 @@ def run_worker(roles: list[str], settings: Settings) -> None:
             f"unknown role {unknown[0] if unknown else '(none)'}; roles: {', '.join(ROLES)}"
         )
     configure(settings.log_level)
+    watch = Watch(settings, crash)
+    watch.serve()
     library = library_of(settings.content)
     client = _wait(lambda: connect(settings.redis))
     partitions = _wait(lambda: _log_partitions(settings))
@@ -56,10 +59,11 @@ def run_worker(roles: list[str], settings: Settings) -> None:
     pulse: Callable[[], None] | None = None
     sweep: Callable[[], int] | None = None
     if "scorer" in roles:
-        loops.append(_scorer(settings, client, library))
+        loops.append(_scorer(settings, client, library, watch))
     if "intake" in roles:
-        loop, takes, pulse, sweep = _intake(settings, client, partitions)
+        loop, takes, pulse, sweep = _intake(settings, client, partitions, watch)
         loops.append(loop)
+    watch.start()
     app = build(settings, loops, takes, pulse, sweep)
     logger().info("worker.start", roles=roles, kafka=settings.kafka, log_partitions=partitions)
     faust.Worker(
@@ -88,7 +92,7 @@ def readers_of(settings: Settings) -> dict[str, list[str]]:
     }
 
 
-def _scorer(settings: Settings, client: redis.Redis, library: Library) -> Loop:
+def _scorer(settings: Settings, client: redis.Redis, library: Library, watch: Watch) -> Loop:
     reader = consumer(
         settings.kafka, settings.scorer_group, reset="error", wait_ms=settings.fetch_wait_ms
     )
@@ -97,15 +101,16 @@ def _scorer(settings: Settings, client: redis.Redis, library: Library) -> Loop:
         RedisStore(client),
         library,
         sender(settings, readers_of(settings)),
-        LogGuard(Kept(settings), _topic_id(settings)),
+        LogGuard(Kept(settings), topic_id(settings)),
         batch_records=settings.batch_records,
         poll_s=settings.poll_s,
+        progress=watch.loop("scorer"),
     )
     return Loop("scorer", scorer.run)
 
 
 def _intake(
-    settings: Settings, client: redis.Redis, partitions: int
+    settings: Settings, client: redis.Redis, partitions: int, watch: Watch
 ) -> tuple[Loop, dict[str, Take], Callable[[], None], Callable[[], int]]:
     registry, readers, kept = Registry(client), readers_of(settings), Kept(settings)
 
@@ -132,11 +137,14 @@ def _intake(
         *tools(),
         batch_records=settings.batch_records,
         poll_s=settings.poll_s,
+        progress=watch.loop("intake"),
     )
     recovery = Recovery(registry, kept, list(views().values()), parking())
     recovery.run()
-    takes: dict[str, Take] = {topic: view.take for topic, view in views().items()}
-    takes[DECISIONS] = Decisions(registry, *tools()).take
+    takes: dict[str, Take] = {
+        topic: watch.agent(topic, view.take) for topic, view in views().items()
+    }
+    takes[DECISIONS] = watch.agent(DECISIONS, Decisions(registry, *tools()).take)
     return Loop("intake", intake.run), takes, Pulse(registry, tools()[1]).beat, recovery.run
 
 
@@ -147,7 +155,7 @@ def _log_partitions(settings: Settings) -> int:
     return count
 
 
-def _topic_id(settings: Settings) -> str:
+def topic_id(settings: Settings) -> str:
     """The broker's id of the log, so that another topic of the same name is noticed; the embedded broker has none."""
     if settings.embedded:
         return "embedded"

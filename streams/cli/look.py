@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _FAMILY = re.compile(r"(?:[EWSN]\d{8}:)?[A-Za-z0-9_-]{1,64}")
 
-_dlq = typer.Typer(
+dlq = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Messages that were refused.\n\n\b\nExample:\n  ehps dlq list",
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
     app.command()(alerts)
     app.command()(explain)
     app.command()(doctor)
-    app.add_typer(_dlq, name="dlq")
+    app.add_typer(dlq, name="dlq")
     app.add_typer(_topics, name="topics")
     app.add_typer(_schemas, name="schemas")
 
@@ -196,7 +196,7 @@ def doctor(kafka: KafkaOption = None, redis: RedisOption = None, json: JsonOptio
     finish(ok=report["ok"])
 
 
-@_dlq.command("list")
+@dlq.command("list")
 def dlq_list(
     source: Annotated[str | None, typer.Option(help="Only of this kind of sender.")] = None,
     kafka: KafkaOption = None,
@@ -219,11 +219,11 @@ def dlq_list(
     if json:
         emit({"ok": True, "dead_letters": total, "groups": groups})
         return
-    names = ("count", "topic", "code", "field", "hint", "example")
+    names = ("count", "parked", "topic", "code", "field", "hint", "example")
     table(f"{total} refused messages", names, [[group[n] for n in names] for group in groups])
 
 
-@_dlq.command("show")
+@dlq.command("show")
 def dlq_show(
     letter: Annotated[str, typer.Argument(help="Topic/partition/offset, as `dlq list` names it.")],
     content: Annotated[
@@ -318,7 +318,7 @@ def _topics_group() -> None:
     return
 
 
-@_dlq.callback()
+@dlq.callback()
 def _dlq_group() -> None:
     return
 
