@@ -8,12 +8,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ehps.catalogue import CONDITIONS, KINDS
-from ehps.content import Points, Release, parse
+from ehps.content import Points, Release
+from ehps.library import Library
 from schemas.envelope import Event
 from schemas.events import EVENT_TYPES
 from schemas.export import schema_of
@@ -46,7 +46,11 @@ def topics() -> str:
 def _kept(topic: Topic) -> str:
     if topic.cleanup == "compact":
         return "newest a key"
-    return "for ever" if topic.retention_ms == FOREVER else f"{topic.retention_ms // 604_800_000} weeks"
+    return (
+        "for ever"
+        if topic.retention_ms == FOREVER
+        else f"{topic.retention_ms // 604_800_000} weeks"
+    )
 
 
 def events() -> str:
@@ -94,14 +98,20 @@ def _resolved(schema: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
 
 def points() -> str:
     """Every kind of fact, and what the starter release gives for it."""
-    file = "release-starter.yaml"
-    release = parse(Release, file, (resources.files("ehps") / "content" / file).read_bytes())
+    release = Library.packaged().named("release", "starter-1").content
+    assert isinstance(release, Release)  # noqa: S101  (by kind, for the type checker)
     kinds = [(kind.name, kind.label, kind.heading, kind.rank) for kind in KINDS]
     kinds += [(name, label, heading, 0) for name, label, heading in CONDITIONS.values()]
     return _table(
         ("kind", "what people read", "heading", "points", "half-life", "at most", "rank"),
         (
-            (f"`{name}`", label, f"SF{heading}" if heading else "", *_points(release.points.get(name)), rank or "")
+            (
+                f"`{name}`",
+                label,
+                f"SF{heading}" if heading else "",
+                *_points(release.points.get(name)),
+                rank or "",
+            )
             for name, label, heading, rank in kinds
         ),
     )
@@ -125,7 +135,9 @@ def settings() -> str:
 
 
 def _default(value: object) -> str:
-    return "none" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return (
+        "none" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    )
 
 
 TABLES: dict[str, Callable[[], str]] = {

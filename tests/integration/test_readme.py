@@ -29,7 +29,9 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[dict[str, str]]:
     """`ehps up` in an empty folder; yields the environment of a terminal beside it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("EHPS_")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("EHPS_")
+    }
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     with subprocess.Popen(
         ["ehps", "up", "--json"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
@@ -47,7 +49,12 @@ def test_an_agency_a_front_door_and_operations_do_what_the_readme_says(
 ) -> None:
     def shell(script: str) -> str:
         done = subprocess.run(
-            ["bash", "-eu", "-c", script], cwd=tmp_path, env=system, capture_output=True, text=True, check=False
+            ["bash", "-eu", "-c", script],
+            cwd=tmp_path,
+            env=system,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
         return done.stdout
@@ -62,7 +69,9 @@ def test_an_agency_a_front_door_and_operations_do_what_the_readme_says(
         time.sleep(0.2)
     (tmp_path / "front_door.py").write_text(blocks(r"python front_door\.py")[0])
     read = shell(f"python front_door.py $KAFKA {ROOT}/schemas/json/alert/1.json")
-    assert read.startswith("raised E06000023:f-1001 Combination C1: three green police notifications")
+    assert read.startswith(
+        "raised E06000023:f-1001 Combination C1: three green police notifications"
+    )
 
     shown = shell(front_door)
     assert "Combination C1" in shown
