@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # uv from PATH, else one of our own beside the environment, from a locked file.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 
-.PHONY: help setup demo test check fmt bench stack lock
+.PHONY: help setup demo test check fmt bench stack docs lock
 
 help:  ## What can be asked for
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -46,6 +46,9 @@ bench: setup  ## Speed against peers and limits, on a real Kafka and Redis
 
 stack: setup  ## A real Kafka (Java and Maven) and Redis until Ctrl-C; other commands find them
 	@$(BIN)/python -m deploy.stack $(ARGS)
+
+docs: setup  ## The tables of the documentation that the code knows best
+	@$(BIN)/python -m docs.tables
 
 lock: $(UV)  ## Resolve the locked requirement files anew
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url -o requirements/runtime.txt pyproject.toml

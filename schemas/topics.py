@@ -70,6 +70,13 @@ def source_of(topic: str) -> str:
     return topic.split(".")[1]
 
 
+_SENDERS = {
+    **{source: (f"agency-{source}",) for source in SOURCES},
+    "links": ("registry",),
+    "decisions": ("console", "case-system"),
+    "control": ("operator",),
+}
+"""Kind of sender -> roles that send, and so may read what of theirs was refused."""
 INTERNAL_INPUTS = ("links", "decisions", "control")
 
 TOPICS: tuple[Topic, ...] = (
@@ -78,7 +85,7 @@ TOPICS: tuple[Topic, ...] = (
             agency_topic(s),
             "subject",
             "CloudEvents event of the agency",
-            (f"agency-{s}",),
+            _SENDERS[s],
             ("intake",),
             retention_ms=4 * WEEK_MS,
         )
@@ -88,12 +95,14 @@ TOPICS: tuple[Topic, ...] = (
         LINKS,
         "subject",
         "link.person or link.removed",
-        ("registry",),
+        _SENDERS["links"],
         ("intake",),
         cleanup="compact",
     ),
-    Topic(DECISIONS, "family", "decision.made", ("console", "case-system"), ("intake",)),
-    Topic(CONTROL, "authority", "control or heartbeat", ("operator",), ("intake",), partitions=1),
+    Topic(DECISIONS, "family", "decision.made", _SENDERS["decisions"], ("intake",)),
+    Topic(
+        CONTROL, "authority", "control or heartbeat", _SENDERS["control"], ("intake",), partitions=1
+    ),
     Topic(LOG, "family", "log record", ("intake", "operator"), ("scorer", "archiver", "operator")),
     Topic(ALERTS, "family", "Alert", ("scorer",), ("front-door", "console", "case-system")),
     Topic(ALERTS_SHADOW, "family", "Alert", ("scorer",), ("operator",)),
@@ -113,7 +122,7 @@ TOPICS: tuple[Topic, ...] = (
             "as sent",
             "the bytes as sent",
             ("intake",),
-            (f"agency-{s}", "operator"),
+            tuple(dict.fromkeys((*_SENDERS[s], "operator"))),
             retention_ms=13 * WEEK_MS,
         )
         for s in (*SOURCES, *INTERNAL_INPUTS)

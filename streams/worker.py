@@ -161,9 +161,9 @@ def topic_id(settings: Settings) -> str:
         return "embedded"
     from confluent_kafka import TopicCollection  # noqa: PLC0415
 
-    answer = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 2}).describe_topics(
-        TopicCollection([LOG])
-    )
+    # Held by a name: a client that is collected takes its unanswered requests with it.
+    admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 2})
+    answer = admin.describe_topics(TopicCollection([LOG]))
     return str(answer[LOG].result(timeout=10).topic_id)
 
 
