@@ -18,7 +18,7 @@ from ehps.policy import (
     STEP_UP,
     Draft,
     Look,
-    Setting,
+    Scene,
     alert_id,
     rule_named,
     withheld,
@@ -52,68 +52,68 @@ class Output(NamedTuple):
 
 
 def raise_alert(
-    where: Setting, look: Look, draft: Draft, sequence: int, cause: str, notes: tuple[str, ...] = ()
+    scene: Scene, look: Look, draft: Draft, sequence: int, cause: str, notes: tuple[str, ...] = ()
 ) -> list[Output]:
     """Write the alert out, remember that it stands, and supersede a lower grade that stood."""
-    case, name = look.family.case, alert_id(look.key, where, draft.rule, sequence)
-    kept_back = withheld(where, look.key, draft)
+    case, name = look.family.case, alert_id(look.key, scene, draft.rule, sequence)
+    kept_back = withheld(scene, look.key, draft)
     document = {
         **_head(
-            where, look.key, Standing(name, draft.kind, draft.rule, draft.grade, where.at), "raised"
+            scene, look.key, Standing(name, draft.kind, draft.rule, draft.grade, scene.at), "raised"
         ),
-        "headline": headline(where, draft, look.facts),
+        "headline": headline(scene, draft, look.facts),
         "response": draft.response,
-        "route": route(where, draft, tier(look.row.spells)),
+        "route": route(scene, draft, tier(look.row.spells)),
         "due": None if draft.due is None else iso(draft.due),
         "superseded_by": None,
         "cause": cause,
         "withheld": kept_back,
-        **_why(where, look, notes),
-        **_provenance(where, sequence),
+        **_why(scene, look, notes),
+        **_provenance(scene, sequence),
     }
-    shadow = kept_back or _in_shadow(where)
-    results = [Output(look.key, orjson.dumps(document), where.offset, shadow)]
+    shadow = kept_back or _in_shadow(scene)
+    results = [Output(look.key, orjson.dumps(document), scene.offset, shadow)]
     if draft.kind == STEP_UP:
-        results += _supersede(where, look, draft, name, sequence)
-    stands = Standing(name, draft.kind, draft.rule, draft.grade, where.at)
+        results += _supersede(scene, look, draft, name, sequence)
+    stands = Standing(name, draft.kind, draft.rule, draft.grade, scene.at)
     case.standing = [*case.standing, stands][-STANDING_MAX:]
     return results
 
 
-def _head(where: Setting, key: str, alert: Standing, state: str) -> dict[str, Any]:
+def _head(scene: Scene, key: str, alert: Standing, state: str) -> dict[str, Any]:
     """What every message about an alert begins with."""
     return {
         "alert_id": alert.alert_id,
         "kind": alert.kind,
         "state": state,
         "family": key,
-        "la": where.la,
+        "la": scene.la,
         "grade": alert.grade,
         "rule": alert.rule,
         "raised_at": iso(alert.at),
     }
 
 
-def _why(where: Setting, look: Look, notes: tuple[str, ...]) -> dict[str, Any]:
+def _why(scene: Scene, look: Look, notes: tuple[str, ...]) -> dict[str, Any]:
     """Score, contributions and dated facts; people; who was heard and who was not."""
     family, facts, row = look.family, look.facts, look.row
-    content, day, authority = where.content, local_day_of(where.at), where.authority
+    content, day, authority = scene.content, local_day_of(scene.at), scene.authority
     sources = expected_sources(family, facts, row, day)
     heard = {s for s in {*authority.sources, *sources} if is_heard(authority, s, day, content)}
     enough = content.policy.insufficient_data
     insufficient = coverage(authority, sources, day, enough.days) < enough.coverage
     confidence = min((p.confidence for p in family.case.members().values()), default=1.0)
     return {
-        "band": BANDS[band_of(where.compiled, row.score)],
+        "band": BANDS[band_of(scene.compiled, row.score)],
         "score_units": row.score,
         "unit": UNIT,
-        "contributions": contributions(where.compiled, family, facts, row, where.at),
-        "combinations": rule_names(where.compiled, row.rules),
+        "contributions": contributions(scene.compiled, family, facts, row, scene.at),
+        "combinations": rule_names(scene.compiled, row.rules),
         "new_facts": [
             fact_view(family, fact) for fact in _recent(facts, day)[::-1][:NEW_FACTS_MAX]
         ],
         "protective": [fact_view(family, fact) for fact in _protective(facts, day)],
-        "people": people_view(family, where.at),
+        "people": people_view(family, scene.at),
         "open_tier": tier(row.spells),
         "last_decision": family.case.decided,
         "sources_heard": sorted(heard & authority.sources.keys()),
@@ -123,7 +123,7 @@ def _why(where: Setting, look: Look, notes: tuple[str, ...]) -> dict[str, Any]:
         "link_confidence": confidence,
         "notes": [
             *notes,
-            *_notes(where, confidence, insufficient=insufficient, over=family.over),
+            *_notes(scene, confidence, insufficient=insufficient, over=family.over),
         ],
     }
 
@@ -142,31 +142,31 @@ def _protective(facts: Facts, day: int) -> Facts:
     return helpful[::-1][:10]
 
 
-def headline(where: Setting, draft: Draft, facts: Facts) -> str:
+def headline(scene: Scene, draft: Draft, facts: Facts) -> str:
     """One plain sentence: what, and why now."""
     if draft.kind == STEP_DOWN:
-        days = where.content.policy.step_down.quiet_days
+        days = scene.content.policy.step_down.quiet_days
         return f"Review for stepping down: below the line for {days} quiet days."
-    new = _recent(facts, local_day_of(where.at))[::-1]
-    scored = new[where.compiled.column[new["kind"]] >= 0]
+    new = _recent(facts, local_day_of(scene.at))[::-1]
+    scored = new[scene.compiled.column[new["kind"]] >= 0]
     labels = list(dict.fromkeys(BY_CODE[int(kind)].label for kind in scored["kind"]))
     since = f" New in {NEW_DAYS} days: {'; '.join(labels[:3])}." if labels else ""
     if draft.kind == COMBINATION:
-        rule = rule_named(where.content, draft.rule)
+        rule = rule_named(scene.content, draft.rule)
         return f"Combination {draft.rule}: {rule.title if rule else draft.rule}.{since}"
     return f"Step up to {draft.grade}.{since}"
 
 
-def route(where: Setting, draft: Draft, open_tier: str) -> str:
+def route(scene: Scene, draft: Draft, open_tier: str) -> str:
     """Who should see it: the lead professional where the family is open, the emergency team for red out of hours."""
-    routes = where.content.policy.routes
-    if draft.grade == "red" and not where.content.working.is_working(where.at):
+    routes = scene.content.policy.routes
+    if draft.grade == "red" and not scene.content.working.is_working(scene.at):
         return f"{routes['red_out_of_hours']}; then {routes[open_tier]}"
     return routes[open_tier]
 
 
-def _notes(where: Setting, confidence: float, *, insufficient: bool, over: bool) -> list[str]:
-    policy, notes = where.content.policy, [where.content.release.notice]
+def _notes(scene: Scene, confidence: float, *, insufficient: bool, over: bool) -> list[str]:
+    policy, notes = scene.content.policy, [scene.content.release.notice]
     if confidence < policy.weak_link_below:
         notes.append(
             "Verify link: a person's link to this family is less sure than the policy asks for."
@@ -178,23 +178,23 @@ def _notes(where: Setting, confidence: float, *, insufficient: bool, over: bool)
     return notes
 
 
-def _in_shadow(where: Setting) -> bool:
-    return (where.authority.control or {}).get("stage") == "shadow"
+def _in_shadow(scene: Scene) -> bool:
+    return scene.stage == "shadow"
 
 
-def _provenance(where: Setting, sequence: int) -> dict[str, Any]:
-    release, rules, policy = where.content.hashes
+def _provenance(scene: Scene, sequence: int) -> dict[str, Any]:
+    release, rules, policy = scene.content.hashes
     return {
-        "stage": (where.authority.control or {}).get("stage"),
+        "stage": scene.stage,
         "release": release,
         "rules": rules,
         "policy": policy,
-        "release_name": where.content.release.name,
-        "position": {"partition": where.partition, "offset": where.offset, "sequence": sequence},
+        "release_name": scene.content.release.name,
+        "position": {"partition": scene.partition, "offset": scene.offset, "sequence": sequence},
     }
 
 
-def _supersede(where: Setting, look: Look, draft: Draft, name: str, sequence: int) -> list[Output]:
+def _supersede(scene: Scene, look: Look, draft: Draft, name: str, sequence: int) -> list[Output]:
     grade, case = BANDS.index(draft.grade or "blue"), look.family.case
     lower = [
         alert
@@ -203,11 +203,11 @@ def _supersede(where: Setting, look: Look, draft: Draft, name: str, sequence: in
     ]
     case.standing = [alert for alert in case.standing if alert not in lower]
     why = f"A higher grade was raised: {draft.grade}."
-    return [ended(where, look.key, alert, "superseded", why, name, sequence) for alert in lower]
+    return [ended(scene, look.key, alert, "superseded", why, name, sequence) for alert in lower]
 
 
 def ended(
-    where: Setting,
+    scene: Scene,
     key: str,
     alert: Standing,
     state: str,
@@ -217,34 +217,34 @@ def ended(
 ) -> Output:
     """An alert's end: `superseded` by a higher grade, or `withdrawn`: its ground was taken away."""
     document = {
-        **_head(where, key, alert, state),
+        **_head(scene, key, alert, state),
         "headline": why,
-        "at": iso(where.at),
+        "at": iso(scene.at),
         "superseded_by": successor,
         "cause": "record" if state == "superseded" else "retraction",
-        **_provenance(where, sequence),
+        **_provenance(scene, sequence),
     }
-    return Output(key, orjson.dumps(document), where.offset, _in_shadow(where))
+    return Output(key, orjson.dumps(document), scene.offset, _in_shadow(scene))
 
 
 def score_output(
-    where: Setting, key: str, score: int, sequence: int, *, insufficient: bool
+    scene: Scene, key: str, score: int, sequence: int, *, insufficient: bool
 ) -> Output:
     """The family's new score, for read models that keep the greatest position a family."""
-    band = BANDS[band_of(where.compiled, score)]
+    band = BANDS[band_of(scene.compiled, score)]
     return _score(
-        where, key, sequence, score_units=score, band=band, insufficient_data=insufficient
+        scene, key, sequence, score_units=score, band=band, insufficient_data=insufficient
     )
 
 
-def unscored_output(where: Setting, key: str, reason: str, sequence: int) -> Output:
+def unscored_output(scene: Scene, key: str, reason: str, sequence: int) -> Output:
     """The kernel failed on this family: its fact is kept, and somebody must look."""
     return _score(
-        where, key, sequence, score_units=None, band=None, insufficient_data=True, error=reason
+        scene, key, sequence, score_units=None, band=None, insufficient_data=True, error=reason
     )
 
 
-def _score(where: Setting, key: str, sequence: int, **values: Any) -> Output:
-    position = {"partition": where.partition, "offset": where.offset, "sequence": sequence}
-    document = {"family": key, "la": where.la, "at": iso(where.at), **values, "position": position}
-    return Output(key, orjson.dumps(document), where.offset)
+def _score(scene: Scene, key: str, sequence: int, **values: Any) -> Output:
+    position = {"partition": scene.partition, "offset": scene.offset, "sequence": sequence}
+    document = {"family": key, "la": scene.la, "at": iso(scene.at), **values, "position": position}
+    return Output(key, orjson.dumps(document), scene.offset)

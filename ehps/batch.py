@@ -11,8 +11,9 @@ from ehps.authority import coverage, in_force
 from ehps.calendar import local_day_of
 from ehps.kernel import Compiled, compile_content
 from ehps.library import Library
-from ehps.policy import Setting
+from ehps.policy import Scene
 from ehps.state import Authority, Family, Partition
+from schemas.links import authority_of
 
 
 @dataclass(slots=True)
@@ -66,9 +67,9 @@ class Batch:
             self._due_read[key] = family.due()
         return family
 
-    def setting(self, la: str, at: int, offset: int) -> Setting:
+    def scene(self, la: str, at: int, offset: int) -> Scene:
         """Where the policy is applied."""
-        return Setting(la, self.authority(la), self.compiled(la), at, self.partition_id, offset)
+        return Scene(la, self.authority(la), self.compiled(la), at, self.partition_id, offset)
 
     def next_sequence(self, offset: int) -> int:
         """Number of the next output of the record at `offset`."""
@@ -77,7 +78,7 @@ class Batch:
 
     def note_timer(self, key: str, family: Family) -> None:
         """Keep the index of due families in step with the family."""
-        index, due = self.timers.setdefault(key[:9], {}), family.due()
+        index, due = self.timers.setdefault(authority_of(key), {}), family.due()
         if due is None:
             index.pop(key, None)
         else:
@@ -96,17 +97,17 @@ class Batch:
     def changed_timers(self) -> dict[tuple[str, str], int | None]:
         """Next timer of every family whose next timer is another than was read."""
         return {
-            (key[:9], key): due
+            (authority_of(key), key): due
             for key, family in self.families.items()
             if (due := family.due()) != self._due_read[key]
         }
 
 
-def too_little_heard(where: Setting, *, on_roll: bool, under_five: bool) -> bool:
+def too_little_heard(scene: Scene, *, on_roll: bool, under_five: bool) -> bool:
     """Whether too few days were heard from the sources that every such family should have."""
     sources = {"police", "social-care"}
     sources |= {"education"} if on_roll else set()
     sources |= {"health"} if under_five else set()
-    rule = where.content.policy.insufficient_data
-    heard = coverage(where.authority, sources, local_day_of(where.at), rule.days)
+    rule = scene.content.policy.insufficient_data
+    heard = coverage(scene.authority, sources, local_day_of(scene.at), rule.days)
     return heard < rule.coverage

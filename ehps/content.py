@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -9,9 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ehps.catalogue import BY_NAME, CONDITIONS, KINDS, TIERS
 
 CONDITION_CODES = {name: code for code, (name, _, _) in CONDITIONS.items()}
+SOURCES = frozenset(kind.source for kind in KINDS)
 TAGS = frozenset(tag for kind in KINDS for tag in kind.tags)
 STATES = ("absence_rise", "severe_absence", "out_of_school", "child_under_1", "child_under_5")
 """What a rule's `holds` may name; the kernel gives one bit a row for each, in this order."""
+
+
+def _refuse_unknown(field: str, given: Iterable[str], legal: Collection[str]) -> None:
+    for name in given:
+        if name not in legal:
+            raise ValueError(f"{field} names {name!r}; legal: {', '.join(sorted(legal))}")
 
 
 class _Strict(BaseModel):
@@ -88,9 +96,9 @@ class Condition(_Strict):
         unknown = [name for name in self.holds if name not in STATES]
         if unknown:
             raise ValueError(f"holds names {unknown[0]!r}; legal: {', '.join(STATES)}")
-        for name in self.names:
-            if name.removeprefix("#") not in (TAGS if name.startswith("#") else BY_NAME):
-                raise ValueError(f"unknown {'tag' if name.startswith('#') else 'kind'} {name!r}")
+        tags = {name.removeprefix("#") for name in self.names if name.startswith("#")}
+        _refuse_unknown("a condition (tags)", tags, TAGS)
+        _refuse_unknown("a condition", set(self.names) - {f"#{tag}" for tag in tags}, BY_NAME)
         return self
 
     @property
@@ -191,7 +199,10 @@ class PolicyFile(_Strict):
 
     @model_validator(mode="after")
     def _routes_complete(self) -> PolicyFile:
-        missing = [tier for tier in (*TIERS, "red_out_of_hours") if tier not in self.routes]
+        legal = (*TIERS, "red_out_of_hours")
+        missing = [name for name in legal if name not in self.routes]
         if missing:
             raise ValueError(f"routes lacks {', '.join(missing)}")
+        _refuse_unknown("routes", self.routes, legal)
+        _refuse_unknown("heard_within_days", self.heard_within_days, SOURCES)
         return self

@@ -13,5 +13,9 @@ class ContentMissing(EhpsError):
     """A control names content that this process does not hold: deploy the version that has it."""
 
 
+class KernelFailed(EhpsError):
+    """The kernel could not score a family: its facts are kept, and it is marked `unscored`."""
+
+
 class InvariantBroken(EhpsError):
     """Something that cannot be happened: the process stops before it commits."""

@@ -9,10 +9,11 @@ from ehps.calendar import local_day_of
 from ehps.catalogue import COUNTED_DAYS
 from ehps.kernel import UNIT, compile_content
 from ehps.library import Library
-from ehps.policy import Setting, row_of
+from ehps.policy import Scene, row_of
 from ehps.state import Authority, Family, Partition
 from ehps.stepdown import expected_sources, tier
 from ehps.views import BANDS, band_of, contributions, iso, people_view, points, rule_names
+from schemas.links import authority_of
 
 
 def explain(
@@ -29,13 +30,13 @@ def explain(
     Raises:
         InvariantBroken: the authority has no control in force.
     """
-    family, la = Family(state), key[:9]
+    family, la = Family(state), authority_of(key)
     authority = Partition.decode(partition).authorities.get(la, Authority())
     compiled = compile_content(in_force(authority, library))
     at = authority.time if moment is None else moment
-    where = Setting(la, authority, compiled, at, 0, 0)
+    scene = Scene(la, authority, compiled, at, 0, 0)
     facts, content, day = family.counted(), compiled.content, local_day_of(at)
-    row = row_of(where, family, facts)
+    row = row_of(scene, family, facts)
     sources = expected_sources(family, facts, row, day)
     enough, heard = content.policy.insufficient_data, authority.sources
     return {

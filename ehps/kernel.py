@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ehps.calendar import local_day, local_day_of
 from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, COUNTED_DAYS, HEADINGS_CODE
 from ehps.content import CONDITION_CODES, STATES, Condition
+from ehps.errors import KernelFailed
 from ehps.facts import BIRTH, COUNTED_OF, IS_START, SPELL_OF, SPELLS, VOID, Facts, together
 from ehps.library import Content
 
@@ -26,6 +27,12 @@ Bools = NDArray[np.bool_]
 
 UNIT = 1 << 20
 """Units in one point."""
+
+
+def units(points: float) -> int:
+    """Points in units."""
+    return round(points * UNIT)
+
 
 DAY = 86_400
 TOLERANCE_DAYS = 1
@@ -51,6 +58,7 @@ class Rows(NamedTuple):
         starts: row r's facts are `starts[r]:starts[r+1]`.
         today: each row's day.
         birth: one (row, day of birth) pair for each child of the rows' families.
+        since: the day since which the authority has been listened to: silence before it says nothing.
     """
 
     facts: Facts
@@ -58,6 +66,7 @@ class Rows(NamedTuple):
     starts: Ints
     today: Ints
     birth: Ints
+    since: int = 0
 
 
 class Row(NamedTuple):
@@ -124,6 +133,7 @@ class Compiled:
     watched: Bools  # (256,) kinds that some rule looks at
     conditions: tuple[tuple[int, Condition], ...]  # (rule, condition)
     lines: tuple[int, int, int]  # units at which green, amber and red begin
+    down: int  # units below which risk counts as fallen
 
 
 @lru_cache(maxsize=64)
@@ -142,8 +152,8 @@ def compile_content(content: Content) -> Compiled:
     for place, code in enumerate(codes[:-1]):
         row, days = points[code], 0 if code in CONDITIONS else int(COUNTED_OF[code])
         for day in range(days + 1):
-            decay[place, day] = round(row.points * 2 ** (-day / row.half_life) * UNIT)
-        cap[place] = round((row.cap or 2 * row.points) * UNIT)
+            decay[place, day] = units(row.points * 2 ** (-day / row.half_life))
+        cap[place] = units(row.cap or 2 * row.points)
         number = CONDITIONS[code][2] if code in CONDITIONS else BY_CODE[code].heading
         heading[place] = 1 << number if number else 0
     rank = np.array([BY_CODE[c].rank if c in BY_CODE else 0 for c in range(256)], np.int64)
@@ -153,9 +163,20 @@ def compile_content(content: Content) -> Compiled:
         windows[position, list(condition.codes)] = condition.days
     watched = np.any(windows >= 0, axis=0).astype(bool)
     line = content.policy.lines
-    lines = round(line.green * UNIT), round(line.amber * UNIT), round(line.red * UNIT)
+    lines = units(line.green), units(line.amber), units(line.red)
     return Compiled(
-        content, codes, column, decay, cap, heading, rank, windows, watched, conditions, lines
+        content,
+        codes,
+        column,
+        decay,
+        cap,
+        heading,
+        rank,
+        windows,
+        watched,
+        conditions,
+        lines,
+        units(line.down),
     )
 
 
@@ -164,7 +185,17 @@ def features(compiled: Compiled, rows: Rows, *, with_rules: bool = True) -> Feat
 
     Args:
         with_rules: False leaves `rules` and `pending` 0, for those who ask for the score alone.
+
+    Raises:
+        KernelFailed: facts that the arithmetic does not stand.
     """
+    try:
+        return _features(compiled, rows, with_rules=with_rules)
+    except (ArithmeticError, IndexError, ValueError) as error:
+        raise KernelFailed(str(error)) from error
+
+
+def _features(compiled: Compiled, rows: Rows, *, with_rules: bool) -> Features:
     count, facts = len(rows.today), rows.facts
     row = np.repeat(np.arange(count), np.diff(rows.starts))
     age = rows.today[row] - rows.days
@@ -179,7 +210,7 @@ def features(compiled: Compiled, rows: Rows, *, with_rules: bool = True) -> Feat
     if with_rules:
         chosen = np.flatnonzero(live & compiled.watched[facts["kind"]])
         watched = _Watched(facts[chosen], row[chosen], age[chosen])
-        rules, pending = _rules(compiled, watched, states)
+        rules, pending = _rules(compiled, watched, states, rows.today - rows.since)
     score = contributions.sum(axis=1)
     return Features(score, contributions, fresh, rules, pending, states, spells, compiled.codes)
 
@@ -236,8 +267,8 @@ def _headings(compiled: Compiled, column: Ints, age: Ints, row: Ints, total: Int
         if place >= 0:
             active |= np.where(total[:, place] > 0, compiled.heading[place], 0)
     beyond = np.bitwise_count(active.astype(np.uint64)).astype(np.int64) - bonus.beyond
-    most = round(bonus.points_max * UNIT)
-    return np.clip(beyond * round(bonus.points_each * UNIT), 0, most)
+    most = units(bonus.points_max)
+    return np.clip(beyond * units(bonus.points_each), 0, most)
 
 
 def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, Ints]:
@@ -327,8 +358,14 @@ class _Watched(NamedTuple):
     age: Ints
 
 
-def _rules(compiled: Compiled, watched: _Watched, states: Ints) -> tuple[Ints, Ints]:
-    """Rules that match, and those that lack nothing but their silence, as bits."""
+def _rules(
+    compiled: Compiled, watched: _Watched, states: Ints, listened: Ints
+) -> tuple[Ints, Ints]:
+    """Rules that match, and those that lack nothing but their silence, as bits.
+
+    Args:
+        listened: days for which each row's authority has been listened to.
+    """
     count, number = len(states), len(compiled.content.rules.rules)
     matched, silent = (
         np.full((number, count), fill_value=True),
@@ -343,7 +380,10 @@ def _rules(compiled: Compiled, watched: _Watched, states: Ints) -> tuple[Ints, I
             held = _count(watched, hit, condition, count)
         else:
             continue
-        (silent if condition.silent else matched)[rule] &= held
+        if condition.silent:
+            silent[rule] &= held & (listened > condition.days)
+        else:
+            matched[rule] &= held
     _require_fresh(compiled, watched, matched)
     weights = np.int64(1) << np.arange(number, dtype=np.int64)
     return weights @ (matched & silent), weights @ (matched & ~silent)
@@ -385,15 +425,16 @@ def _require_fresh(compiled: Compiled, watched: _Watched, matched: Bools) -> Non
         matched[number] &= np.bincount(watched.row[new], minlength=matched.shape[1]) > 0
 
 
-def pack_rows(parts: Sequence[Facts], moments: Sequence[int], births: Sequence[bytes]) -> Rows:
+def pack_rows(
+    parts: Sequence[Facts], moments: Sequence[int], births: Sequence[bytes], since: int = 0
+) -> Rows:
     """Rows from a set of facts, a moment (log time, seconds) and the children's days of birth for each."""
     facts = together(parts)
     starts = np.zeros(len(parts) + 1, np.int64)
     np.cumsum([len(part) for part in parts], out=starts[1:])
     today = np.array([local_day_of(moment) for moment in moments], np.int64)
-    return Rows(
-        facts, local_day(facts["occurred"].astype(np.int64)), starts, today, pack_births(births)
-    )
+    days = local_day(facts["occurred"].astype(np.int64))
+    return Rows(facts, days, starts, today, pack_births(births), since)
 
 
 def pack_births(births: Sequence[bytes]) -> Ints:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 from ehps.batch import Batch
 from ehps.calendar import date_to_day, local_day_of
-from ehps.errors import InvariantBroken
+from ehps.errors import InvariantBroken, KernelFailed
 from ehps.log import LogRecord
 from ehps.policy import Look, row_of
-from ehps.rescore import tell, withdraw
+from ehps.rescore import fail, tell, withdraw
 from ehps.state import PEOPLE_MAX, Family, Person
 from ehps.stepdown import start_quiet
 from ehps.views import BANDS
@@ -19,9 +19,9 @@ from ehps.views import BANDS
 def join_or_leave(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
     """Take in a membership: the greatest (version, document) wins; facts of people who left do not count."""
     family, people = batch.family(record.family), batch.family(record.family).case.people
-    where = batch.setting(record.la, batch.authority(record.la).time, record.offset)
+    scene = batch.scene(record.la, batch.authority(record.la).time, record.offset)
     held = people.get(document["subject"])
-    new = _person(document, where.at if held is None else held.since)
+    new = _person(document, scene.at if held is None else held.since)
     if held is not None and _order(held) >= _order(new):
         batch.partition.count("membership_duplicate")
         return
@@ -39,14 +39,18 @@ def join_or_leave(batch: Batch, record: LogRecord, document: dict[str, Any]) -> 
 def _look_again(batch: Batch, record: LogRecord, *, left: bool) -> None:
     """Whose facts count has changed: the family is told anew, and its quiet days start again."""
     family, key = batch.family(record.family), record.family
-    where = batch.setting(record.la, batch.authority(record.la).time, record.offset)
+    scene = batch.scene(record.la, batch.authority(record.la).time, record.offset)
     facts = family.counted()
-    look = Look(key, family, facts, row_of(where, family, facts))
-    if left:
-        withdraw(batch, where, key, family, facts)
-    tell(batch, where, look, None, "record")
+    try:
+        look = Look(key, family, facts, row_of(scene, family, facts))
+        if left:
+            withdraw(batch, scene, look)
+        tell(batch, scene, look, None, "record")
+    except KernelFailed:
+        fail(batch, scene, key, family)
+        return
     if family.below_since is not None:
-        start_quiet(where.content, family, look.row.spells, local_day_of(where.at))
+        start_quiet(scene.content, family, look.row.spells, local_day_of(scene.at))
         batch.note_timer(key, family)
 
 
@@ -78,7 +82,7 @@ def decide(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
     decision = {
         "action": data["action"],
         "alert_id": data["alert_id"],
-        "at": document["time"],
+        "at": _utc(document["time"]),
         "id": document["id"],
     }
     if not decision["id"]:
@@ -91,3 +95,8 @@ def decide(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
     case.decided = decision
     if data["action"] == "wrong_family":
         case.standing = [alert for alert in case.standing if alert.alert_id != data["alert_id"]]
+
+
+def _utc(moment: str) -> str:
+    """In UTC, in a form whose text sorts as the time does."""
+    return datetime.fromisoformat(moment).astimezone(UTC).isoformat()

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ehps.calendar import local_day_of
 from ehps.content import Clock, Rule
 from ehps.facts import Facts, hash32
-from ehps.kernel import DAY, UNIT, Compiled, Row, features, pack_rows
+from ehps.kernel import DAY, Compiled, Row, features, pack_rows, units
 from ehps.library import Content
 from ehps.state import Authority, Family, Standing
 from ehps.views import BANDS, band_of, rule_names
@@ -32,7 +33,7 @@ class Draft(NamedTuple):
     due: int | None
 
 
-class Setting(NamedTuple):
+class Scene(NamedTuple):
     """Where and when the policy is applied."""
 
     la: str
@@ -47,9 +48,21 @@ class Setting(NamedTuple):
         """The content in force."""
         return self.compiled.content
 
-    def at_record(self, offset: int) -> Setting:
+    @property
+    def since(self) -> int:
+        """The day since which the authority has been listened to."""
+        return (
+            self.authority.started if self.authority.started is not None else local_day_of(self.at)
+        )
+
+    @property
+    def stage(self) -> str:
+        """Where the authority stands: shadow, pilot or live."""
+        return str((self.authority.control or {}).get("stage"))
+
+    def at_record(self, offset: int) -> Scene:
         """The same at another record."""
-        return Setting(self.la, self.authority, self.compiled, self.at, self.partition, offset)
+        return Scene(self.la, self.authority, self.compiled, self.at, self.partition, offset)
 
 
 class Look(NamedTuple):
@@ -61,62 +74,64 @@ class Look(NamedTuple):
     row: Row
 
 
-def row_of(where: Setting, family: Family, facts: Facts, at: int | None = None) -> Row:
+def row_of(scene: Scene, family: Family, facts: Facts, at: int | None = None) -> Row:
     """Features of one family at one moment (default: the setting's)."""
-    moment = where.at if at is None else at
-    return features(where.compiled, pack_rows([facts], [moment], [family.births()])).row(0)
+    moment = scene.at if at is None else at
+    return features(
+        scene.compiled, pack_rows([facts], [moment], [family.births()], scene.since)
+    ).row(0)
 
 
-def alert_id(family: str, where: Setting, rule: str, sequence: int) -> str:
+def alert_id(family: str, scene: Scene, rule: str, sequence: int) -> str:
     """The alert's name for ever: a hash of family, position and rule. A repeat after a crash has the same."""
-    text = f"{family}|{where.partition}|{where.offset}|{sequence}|{rule}"
+    text = f"{family}|{scene.partition}|{scene.offset}|{sequence}|{rule}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def drafts(where: Setting, look: Look, before: int | None) -> list[Draft]:
+def drafts(scene: Scene, look: Look, before: int | None) -> list[Draft]:
     """What this look at the family raises; its memory of what was alerted moves on.
 
     Args:
         before: score just before the record (units), which silence may have let fall below the down line.
     """
-    if before is not None and before < round(where.content.policy.lines.down * UNIT):
+    if before is not None and before < scene.compiled.down:
         look.family.band = 0
-    combos = combinations(where, look)
-    step = step_up(where, look, new_combination=bool(combos))
+    combos = combinations(scene, look)
+    step = step_up(scene, look, new_combination=bool(combos))
     return ([step] if step else []) + combos
 
 
-def step_up(where: Setting, look: Look, *, new_combination: bool) -> Draft | None:
+def step_up(scene: Scene, look: Look, *, new_combination: bool) -> Draft | None:
     """A band crossed upwards on new facts, or with a combination, outside the cool-down of its grade."""
     family, alerted = look.family, look.family.case.alerted
-    band = band_of(where.compiled, look.row.score)
-    if band == RED and _red_on_weak_links_alone(where, look):
+    band = band_of(scene.compiled, look.row.score)
+    if band == RED and _red_on_weak_links_alone(scene, look):
         band -= 1
-    if band <= family.band or not _on_new_facts(where, look.row):
+    if band <= family.band or not _on_new_facts(scene, look.row):
         return None
     last = max((alerted.get(BANDS[grade], 0) for grade in range(band, len(BANDS))), default=0)
-    cool_down = where.content.policy.step_up.cool_down_days * DAY
-    if last and where.at - last < cool_down and not new_combination:
+    cool_down = scene.content.policy.step_up.cool_down_days * DAY
+    if last and scene.at - last < cool_down and not new_combination:
         return None
     grade = BANDS[band]
     family.band = band
-    alerted[grade] = where.at
-    return Draft(STEP_UP, "band", grade, _GRADE_RESPONSE[grade], _grade_due(where, grade))
+    alerted[grade] = scene.at
+    return Draft(STEP_UP, "band", grade, _GRADE_RESPONSE[grade], _grade_due(scene, grade))
 
 
-def _on_new_facts(where: Setting, row: Row) -> bool:
+def _on_new_facts(scene: Scene, row: Row) -> bool:
     """Old facts alone have been seen before."""
-    return row.fresh >= round(where.content.policy.step_up.fresh_points * UNIT) or bool(row.rules)
+    return row.fresh >= units(scene.content.policy.step_up.fresh_points) or bool(row.rules)
 
 
-def _red_on_weak_links_alone(where: Setting, look: Look) -> bool:
+def _red_on_weak_links_alone(scene: Scene, look: Look) -> bool:
     """Whether red rests on facts of people whose link to the family is in doubt."""
-    limit = where.content.policy.weak_link_below
+    limit = scene.content.policy.weak_link_below
     weak = [hash32(s) for s, p in look.family.case.members().items() if p.confidence < limit]
     if not weak:
         return False
     sure = look.facts[~np.isin(look.facts["person"], weak)]
-    return band_of(where.compiled, row_of(where, look.family, sure).score) < RED
+    return band_of(scene.compiled, row_of(scene, look.family, sure).score) < RED
 
 
 _GRADE_RESPONSE = {
@@ -126,36 +141,36 @@ _GRADE_RESPONSE = {
 }
 
 
-def _grade_due(where: Setting, grade: str) -> int:
-    deadlines, working = where.content.policy.deadlines, where.content.working
+def _grade_due(scene: Scene, grade: str) -> int:
+    deadlines, working = scene.content.policy.deadlines, scene.content.working
     if grade == "red":
-        return where.at + deadlines.red_hours * 3600
+        return scene.at + deadlines.red_hours * 3600
     if grade == "amber":
-        return working.due_after_hours(where.at, deadlines.amber_working_hours)
-    return working.next_digest(where.at)
+        return working.due_after_hours(scene.at, deadlines.amber_working_hours)
+    return working.next_digest(scene.at)
 
 
-def combinations(where: Setting, look: Look) -> list[Draft]:
+def combinations(scene: Scene, look: Look) -> list[Draft]:
     """Combinations that match and are outside their cool-down."""
-    rules, bits, alerted = where.content.rules, look.row.rules, look.family.case.alerted
+    rules, bits, alerted = scene.content.rules, look.row.rules, look.family.case.alerted
     result: dict[str, Draft] = {}
     for number, rule in enumerate(rules.rules):
         last = alerted.get(rule.name, 0)
-        cooling = last and where.at - last < rules.cool_down_days * DAY
+        cooling = last and scene.at - last < rules.cool_down_days * DAY
         if bits >> number & 1 and not cooling and rule.name not in result:
-            due = _clock_due(where, rule.clock)
+            due = _clock_due(scene, rule.clock)
             result[rule.name] = Draft(COMBINATION, rule.name, None, rule.response, due)
-    alerted.update(dict.fromkeys(result, where.at))
+    alerted.update(dict.fromkeys(result, scene.at))
     return list(result.values())
 
 
-def _clock_due(where: Setting, clock: Clock) -> int:
+def _clock_due(scene: Scene, clock: Clock) -> int:
     if clock.days is not None:
-        return where.content.working.due_after_days(where.at, clock.days)
+        return scene.content.working.due_after_days(scene.at, clock.days)
     hours = clock.hours or 0
     if clock.any_hour:
-        return where.at + hours * 3600
-    return where.content.working.due_after_hours(where.at, hours)
+        return scene.at + hours * 3600
+    return scene.content.working.due_after_hours(scene.at, hours)
 
 
 def rule_named(content: Content, name: str) -> Rule | None:
@@ -163,20 +178,20 @@ def rule_named(content: Content, name: str) -> Rule | None:
     return next((rule for rule in content.rules.rules if rule.name == name), None)
 
 
-def still_raised(where: Setting, alert: Standing, row: Row) -> bool:
+def still_raised(scene: Scene, alert: Standing, row: Row) -> bool:
     """Whether an alert's rule would have raised it, from the features at the alert's own moment."""
     if alert.kind == COMBINATION:
-        return alert.rule in rule_names(where.compiled, row.rules)
+        return alert.rule in rule_names(scene.compiled, row.rules)
     if alert.kind == STEP_UP:
         grade = BANDS.index(alert.grade or "red")
-        return _on_new_facts(where, row) and band_of(where.compiled, row.score) >= grade
-    return row.score < round(where.content.policy.lines.down * UNIT)
+        return _on_new_facts(scene, row) and band_of(scene.compiled, row.score) >= grade
+    return row.score < scene.compiled.down
 
 
-def withheld(where: Setting, family: str, draft: Draft) -> bool:
+def withheld(scene: Scene, family: str, draft: Draft) -> bool:
     """Whether the comparison arm of a pilot keeps this alert in the shadow: never red, never a combination."""
-    control = where.authority.control or {}
-    if control.get("stage") != "pilot" or draft.kind == COMBINATION or draft.grade == "red":
+    control = scene.authority.control or {}
+    if scene.stage != "pilot" or draft.kind == COMBINATION or draft.grade == "red":
         return False
     text = f"{control.get('pilot_id', '')}|{family}"
     share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32

@@ -44,8 +44,13 @@ class Answer(NamedTuple):
     spells: int
 
 
-def score(content: Content, facts: Facts, moment: int, births: list[int]) -> Answer:
-    """Every feature of one family at `moment` (seconds); `births` are its children's days of birth."""
+def score(content: Content, facts: Facts, moment: int, births: list[int], since: int) -> Answer:
+    """Every feature of one family at `moment` (seconds).
+
+    Args:
+        births: its children's days of birth.
+        since: the day since which its authority has been listened to.
+    """
     today = local_day_of(moment)
     happened = [told for told in (_told(fact, today) for fact in facts) if told is not None]
     live = [t for t in happened if t.age <= COUNTED_OF[t.kind.code]]
@@ -62,7 +67,7 @@ def score(content: Content, facts: Facts, moment: int, births: list[int]) -> Ans
         for code, units in _contributions(content, recent, states).items()
         if code != HEADINGS_CODE
     )
-    rules, pending = _rules(content, live, states)
+    rules, pending = _rules(content, live, states, today - since)
     bits = sum(1 << SPELLS.index(name) for name in spells)
     return Answer(sum(contributions.values()), contributions, fresh, rules, pending, states, bits)
 
@@ -177,12 +182,14 @@ def _states(school: SchoolCalendar, live: list[Told], schools: dict[int, int], t
     return states
 
 
-def _rules(content: Content, live: list[Told], states: int) -> tuple[int, int]:
+def _rules(content: Content, live: list[Told], states: int, listened: int) -> tuple[int, int]:
     matched = pending = 0
     for number, rule in enumerate(content.rules.rules):
         loud = all(_holds(c, live, states) for c in rule.all if not c.silent)
         if loud and _fresh(content, rule, live):
-            silence = all(_holds(c, live, states) for c in rule.all if c.silent)
+            silence = all(
+                _holds(c, live, states) and listened > c.days for c in rule.all if c.silent
+            )
             matched |= silence << number
             pending |= (not silence) << number
     return matched, pending

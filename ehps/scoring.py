@@ -1,32 +1,23 @@
-"""Records with facts: merged into their families, features of the whole batch at once, then the policy in order."""
+"""Records with facts: features of a whole run at once, then the policy, record by record."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from ehps.batch import Batch, too_little_heard
-from ehps.calendar import local_day, local_day_of
-from ehps.facts import (
-    FACT,
-    KEPT_OF,
-    ON_ROLL_BIT,
-    SPELLS,
-    VOID,
-    WIRE_BYTES,
-    Facts,
-    from_wire,
-    retained,
-)
+from ehps.calendar import local_day_of
+from ehps.errors import KernelFailed
+from ehps.facts import ON_ROLL_BIT, SPELLS, WIRE_BYTES, Facts
 from ehps.kernel import STATE_BIT, Bools, Features, Ints, Rows, pack_births, pack_rows
-from ehps.log import HEAD_BYTES, LogRecord, RecordKind
-from ehps.policy import Look, Setting
+from ehps.log import HEAD_BYTES, LogRecord
+from ehps.merging import Merged, Run, counted, keep, merge_run
+from ehps.policy import Look, Scene
 from ehps.rescore import emit_score, fail, judge_bands, safely, waits, withdraw
 from ehps.state import Family
-from ehps.stepdown import RESTART, reviewable, schedule, set_watch, start_quiet
-from ehps.timeline import Timeline, timeline
+from ehps.stepdown import reviewable, schedule, set_watch, start_quiet
+from ehps.timeline import Timeline
 from ehps.timers import fire
 
 BLOCK_FACTS = 8192
@@ -36,16 +27,20 @@ BLOCK_FACTS = 8192
 def score_records(batch: Batch, records: Sequence[LogRecord]) -> None:
     """Apply events and retractions of one stretch of the log, between two records of any other kind."""
     for la, mine in _by_authority(records):
-        where = batch.setting(la, batch.authority(la).time, 0)
+        scene = batch.scene(la, batch.authority(la).time, 0)
         first, told = _families_of(mine)
         families = {key: batch.family(key) for key in first}
         for key, family in families.items():
             due = family.due()
-            if due is not None and due <= where.at:
-                fire(batch, key, where.at, first[key])
+            if due is not None and due <= scene.at:
+                fire(batch, key, scene.at, first[key])
         near = {key for key, count in told.items() if count > families[key].room()}
-        for run in _runs(mine, near):
-            _Run(batch, where, run, bounded=run[0].family in near).score()
+        for records_ in _runs(mine, near):
+            run = _run(records_, families, local_day_of(scene.at))
+            merged = merge_run(run, scene.at, batch.partition, bounded=run.keys[0] in near)
+            if len(merged.changed):
+                _Judge(batch, scene, run, merged).judge()
+                keep(merged, run)
 
 
 def _by_authority(records: Sequence[LogRecord]) -> Iterator[tuple[str, Sequence[LogRecord]]]:
@@ -79,170 +74,130 @@ def _runs(records: Sequence[LogRecord], near: set[str]) -> Iterator[Sequence[Log
     yield from ([record] for record in records if record.family in near)
 
 
-class _Told(NamedTuple):
-    """New facts of a run's records: `number` is the record's, `kept` says which are not past keeping."""
-
-    facts: Facts
-    number: Ints
-    kept: Bools
+def _run(records: Sequence[LogRecord], families: dict[str, Family], day: int) -> Run:
+    index = {key: at for at, key in enumerate(dict.fromkeys(record.family for record in records))}
+    owner = np.array([index[record.family] for record in records], np.int64)
+    return Run(records, tuple(index), [families[key] for key in index], owner, day)
 
 
-class _Run:
-    """One run of records of one authority, all at one log time."""
+class _Judge:
+    """The policy over one run: scores, alerts and timers of its records in order."""
 
-    def __init__(
-        self, batch: Batch, where: Setting, records: Sequence[LogRecord], *, bounded: bool
-    ) -> None:
-        self._batch, self._where, self._records, self._bounded = batch, where, records, bounded
-        self._day = local_day_of(where.at)
-        index = {key: at for at, key in enumerate(dict.fromkeys(r.family for r in records))}
-        self._families = [batch.family(key) for key in index]
-        self._owner = np.array([index[record.family] for record in records], np.int64)
+    def __init__(self, batch: Batch, scene: Scene, run: Run, merged: Merged) -> None:
+        self._batch, self._scene, self._run, self._merged = batch, scene, run, merged
         # Scores just before a record: of families with a band to fall back from, unseen in silence.
         self._before: dict[int, int] = {}
+        # Families above the down line after their last record: when they will fall is found for all at once.
         self._watch: dict[int, tuple[Family, Facts]] = {}
 
-    def score(self) -> None:
-        """Merge, compute, judge, keep."""
-        told = self._told()
-        number = told.number[told.kept]
-        held = [family.facts for family in self._families]
-        line = timeline(held, told.facts[told.kept], self._owner[number], number)
-        changed = line.changed()
-        if self._bounded:
-            line = self._cut(line)
-        evicted = len(changed) - len(changed := line.changed())
-        self._count(told, changed, evicted)
-        if len(changed):
-            self._judge(line, changed, self._moves(told))
-            self._keep(line, changed)
-
-    def _told(self) -> _Told:
-        packed = [record.compact[HEAD_BYTES:] for record in self._records]
-        facts = from_wire(b"".join(packed), self._where.at)
-        number = np.repeat(np.arange(len(packed)), [len(raw) // WIRE_BYTES for raw in packed])
-        age = self._day - local_day(facts["occurred"].astype(np.int64))
-        return _Told(facts, number, age <= KEPT_OF[facts["kind"]])
-
-    def _cut(self, line: Timeline) -> Timeline:
-        """Within the bounds, of the run's one family after its one record."""
-        standing = np.flatnonzero(line.standing())
-        kept, over = retained(line.facts[standing], self._day)
-        keep = np.zeros(len(line.facts), bool)
-        keep[standing[kept]] = True
-        self._families[0].over |= over
-        return line.only(keep)
-
-    def _count(self, told: _Told, changed: Ints, evicted: int) -> None:
-        """What became of each record: applied, evicted, expired (all its facts too old) or a duplicate."""
-        count = len(self._records)
-        facts = np.bincount(told.number, minlength=count)
-        kept = np.bincount(told.number[told.kept], minlength=count)
-        expired = int(((facts > 0) & (kept == 0)).sum())
-        duplicates = count - len(changed) - evicted - expired
-        outcomes = (
-            ("applied", len(changed)),
-            ("evicted", evicted),
-            ("expired", expired),
-            ("duplicate", duplicates),
-        )
-        for outcome, number in outcomes:
-            self._batch.partition.count(outcome, number)
-
-    def _moves(self, told: _Told) -> set[int]:
-        """Records after which quiet days start again: the child or the home moved."""
-        live = np.isin(told.facts["kind"], RESTART) & (told.facts["flags"] & VOID == 0) & told.kept
-        moved = set(told.number[live].tolist())
-        return {n for n in moved if self._records[n].kind == RecordKind.EVENT}
-
-    def _judge(self, line: Timeline, changed: Ints, moves: set[int]) -> None:
-        counted = self._without_the_gone(line)
-        self._note_scores_before(changed)
-        size = np.diff(counted.starts)[self._owner[changed]]
+    def judge(self) -> None:
+        """All records that changed something, a cache-sized block at a time."""
+        run, changed = self._run, self._merged.changed
+        line = counted(self._merged.line, run)
+        self._note_scores_before()
+        size = np.diff(line.starts)[run.owner[changed]]
         block = np.cumsum(size) // BLOCK_FACTS
         for part in np.split(changed, np.flatnonzero(np.diff(block)) + 1):
-            self._judge_block(counted, part, moves)
-        families = list(self._watch.values())
-        set_watch(self._where.compiled, families, self._where.at)
-        for owner in self._watch:
-            self._note_timer(owner)
+            self._block(line, part)
+        set_watch(self._scene, list(self._watch.values()))
+        for owner, (family, _) in self._watch.items():
+            self._batch.note_timer(run.keys[owner], family)
 
-    def _without_the_gone(self, line: Timeline) -> Timeline:
-        """The versions that count: not those of people who left."""
-        hidden = np.zeros(len(line.facts), bool)
-        for owner, family in enumerate(self._families):
-            if gone := family.gone():
-                part = slice(line.starts[owner], line.starts[owner + 1])
-                hidden[part] = np.isin(line.facts["person"][part], gone)
-        return line.only(~hidden) if hidden.any() else line
-
-    def _note_scores_before(self, changed: Ints) -> None:
-        owners = [o for o in dict.fromkeys(self._owner[changed].tolist()) if self._families[o].band]
-        if owners:
-            families = [self._families[owner] for owner in owners]
+    def _note_scores_before(self) -> None:
+        run = self._run
+        owners = dict.fromkeys(run.owner[self._merged.changed].tolist())
+        banded = [owner for owner in owners if run.families[owner].band]
+        if banded:
+            families = [run.families[owner] for owner in banded]
             facts, births = [f.counted() for f in families], [f.births() for f in families]
-            rows = pack_rows(facts, [self._where.at] * len(owners), births)
-            found = safely(self._where.compiled, rows, with_rules=False)
+            found = safely(
+                self._scene,
+                pack_rows(facts, [self._scene.at] * len(banded), births),
+                with_rules=False,
+            )
             if found is not None:
-                self._before = dict(zip(owners, found.score.tolist(), strict=True))
+                self._before = dict(zip(banded, found.score.tolist(), strict=True))
 
-    def _judge_block(self, line: Timeline, numbers: Ints, moves: set[int]) -> None:
+    def _block(self, line: Timeline, numbers: Ints) -> None:
         """Features of a block of records; a block that fails is done again record by record."""
-        owners = self._owner[numbers]
+        run, owners = self._run, self._run.owner[numbers]
         index, starts = line.rows(numbers, owners)
-        births = pack_births([self._families[owner].births() for owner in owners.tolist()])
-        today = np.full(len(numbers), self._day)
-        rows = Rows(line.facts[index], line.days[index], starts, today, births)
-        found = safely(self._where.compiled, rows)
+        births = pack_births([run.families[owner].births() for owner in owners.tolist()])
+        today = np.full(len(numbers), run.day)
+        rows = Rows(line.facts[index], line.days[index], starts, today, births, self._scene.since)
+        found = safely(self._scene, rows)
         if found is not None:
-            self._policy(numbers, rows, found, moves, line.replaced)
+            self._records(numbers, rows, found)
         elif len(numbers) > 1:
             for at in range(len(numbers)):
-                self._judge_block(line, numbers[at : at + 1], moves)
+                self._block(line, numbers[at : at + 1])
         else:
-            record = self._records[int(numbers[0])]
-            where = self._where._replace(offset=record.offset)
-            fail(self._batch, where, record.family, self._families[int(owners[0])])
+            self._fail(int(numbers[0]))
 
-    def _policy(
-        self, numbers: Ints, rows: Rows, found: Features, moves: set[int], replaced: set[int]
-    ) -> None:
+    def _fail(self, number: int) -> None:
+        record, owner = self._run.records[number], int(self._run.owner[number])
+        fail(
+            self._batch,
+            self._scene.at_record(record.offset),
+            record.family,
+            self._run.families[owner],
+        )
+
+    def _records(self, numbers: Ints, rows: Rows, found: Features) -> None:
         """Each record in order: most move the score alone; where more may follow, the family is looked at."""
         scores, insufficient = found.score.tolist(), self._insufficient(found).tolist()
-        loud, opens = self._loud(found).tolist(), self._reviewable()[found.spells].tolist()
+        calm, replaced = (~self._loud(found)).tolist(), self._merged.line.replaced
         for at, number in enumerate(numbers.tolist()):
-            record, owner = self._records[number], int(self._owner[number])
-            family = self._families[owner]
-            where, told = self._where, (scores[at], insufficient[at])
-            if not (loud[at] or opens[at] or number in replaced or self._watched(family, owner)):
+            owner = int(self._run.owner[number])
+            family, told = self._run.families[owner], (scores[at], insufficient[at])
+            if calm[at] and number not in replaced and not self._watched(family, owner):
                 if told != (family.score, family.insufficient) or family.unscored:
-                    emit_score(
-                        self._batch, where.at_record(record.offset), record.family, family, *told
-                    )
+                    record = self._run.records[number]
+                    scene = self._scene.at_record(record.offset)
+                    emit_score(self._batch, scene, record.family, family, *told)
                 continue
-            where = where.at_record(record.offset)
-            facts = rows.facts[rows.starts[at] : rows.starts[at + 1]]
-            if number in replaced and family.case.standing:
-                withdraw(self._batch, where, record.family, family, facts)
-            emit_score(self._batch, where, record.family, family, *told)
-            if loud[at] or family.band or waits(family):
-                look = Look(record.family, family, facts, found.row(at))
-                judge_bands(self._batch, where, look, self._before.get(owner), "record")
-                self._before[owner] = scores[at]
-            self._schedule(record.family, owner, facts, told[0], int(found.spells[at]))
-            if number in moves:
-                self._restart(record.family, family, int(found.spells[at]))
+            try:
+                facts = rows.facts[rows.starts[at] : rows.starts[at + 1]]
+                self._look(number, facts, found, at, insufficient=insufficient[at])
+            except KernelFailed:
+                self._fail(number)
+
+    def _look(
+        self, number: int, facts: Facts, found: Features, at: int, *, insufficient: bool
+    ) -> None:
+        """One record of a family that somebody may be told of."""
+        record, owner = self._run.records[number], int(self._run.owner[number])
+        family, scene = self._run.families[owner], self._scene.at_record(record.offset)
+        look = Look(record.family, family, facts, found.row(at))
+        if number in self._merged.line.replaced and family.case.standing:
+            withdraw(self._batch, scene, look)
+        emit_score(self._batch, scene, look.key, family, look.row.score, insufficient)
+        if (
+            look.row.rules
+            or look.row.pending
+            or family.band
+            or waits(family)
+            or self._at_a_line(look)
+        ):
+            judge_bands(self._batch, scene, look, self._before.get(owner), "record")
+            self._before[owner] = look.row.score
+        self._watch.pop(owner, None)
+        if schedule(scene, look):
+            self._watch[owner] = family, facts
+        if number in self._merged.moves and family.below_since is not None:
+            start_quiet(scene.content, family, look.row.spells, self._run.day)
+        self._batch.note_timer(look.key, family)
+
+    def _at_a_line(self, look: Look) -> bool:
+        return look.row.score >= self._scene.compiled.lines[0]
 
     def _loud(self, found: Features) -> Bools:
-        """Rows that may call for an alert, or for a timer that waits for silence."""
-        at_a_line = found.score >= self._where.compiled.lines[0]
-        loud: Bools = at_a_line | (found.rules != 0) | (found.pending != 0)
+        """Rows that may call for an alert or a timer."""
+        content = self._scene.content
+        opens = np.array([reviewable(content, bits) for bits in range(1 << len(SPELLS))])
+        at_a_line = found.score >= self._scene.compiled.lines[0]
+        loud: Bools = at_a_line | (found.rules != 0) | (found.pending != 0) | opens[found.spells]
         return loud
-
-    def _reviewable(self) -> Bools:
-        """Whether a family with these open spells may be stepped down, by their bits."""
-        content = self._where.content
-        return np.array([reviewable(content, bits) for bits in range(1 << len(SPELLS))])
 
     def _watched(self, family: Family, owner: int) -> bool:
         """Whether something said or timed before makes every record of the family matter."""
@@ -250,42 +205,10 @@ class _Run:
         return timed or family.band > 0 or family.below_since is not None
 
     def _insufficient(self, found: Features) -> Bools:
-        table = np.array(
-            [
-                [
-                    too_little_heard(self._where, on_roll=roll, under_five=young)
-                    for young in (False, True)
-                ]
-                for roll in (False, True)
-            ]
-        )
-        on_roll = (found.spells & ON_ROLL_BIT > 0).astype(np.int64)
-        young = (found.states & STATE_BIT["child_under_5"] > 0).astype(np.int64)
-        answer: Bools = table[on_roll, young]
+        """Whether too little was heard of a row's family: a table of its four cases."""
+        cases = [(roll, young) for roll in (False, True) for young in (False, True)]
+        table = np.array([too_little_heard(self._scene, on_roll=r, under_five=y) for r, y in cases])
+        on_roll = found.spells & ON_ROLL_BIT > 0
+        young = found.states & STATE_BIT["child_under_5"] > 0
+        answer: Bools = table[2 * on_roll + young]
         return answer
-
-    def _schedule(self, key: str, owner: int, facts: Facts, score: int, spells: int) -> None:
-        """Timers after a record. Only the day of fall after a family's last record of the run is wanted."""
-        family = self._families[owner]
-        self._watch.pop(owner, None)
-        if schedule(self._where.content, family, score, spells, self._where.at):
-            self._watch[owner] = family, facts
-        self._batch.note_timer(key, family)
-
-    def _restart(self, key: str, family: Family, spells: int) -> None:
-        """The child or the home moved: quiet days start again."""
-        if family.below_since is not None:
-            start_quiet(self._where.content, family, spells, self._day)
-            self._batch.note_timer(key, family)
-
-    def _note_timer(self, owner: int) -> None:
-        key = self._records[int(np.flatnonzero(self._owner == owner)[0])].family
-        self._batch.note_timer(key, self._families[owner])
-
-    def _keep(self, line: Timeline, changed: Ints) -> None:
-        """The families' new sets: what still stands, less what is past keeping."""
-        standing = line.standing() & (self._day - line.days <= KEPT_OF[line.facts["kind"]])
-        kept = np.flatnonzero(standing)
-        raw, bounds = line.facts[kept].tobytes(), np.searchsorted(kept, line.starts) * FACT.itemsize
-        for owner in np.unique(self._owner[changed]).tolist():
-            self._families[owner].facts = raw[bounds[owner] : bounds[owner + 1]]

@@ -20,8 +20,9 @@ from ehps.authority import missing_days, silent
 from ehps.calendar import local_day, local_day_of, start_of_day
 from ehps.catalogue import CONDITIONS, COUNTED_DAYS, KINDS, TIERS
 from ehps.facts import BIRTH, ON_ROLL_BIT, SPELLS, VOID, Facts
-from ehps.kernel import POSITIVE_ATTENDANCE, UNIT, Compiled, Row, features, pack_rows
+from ehps.kernel import POSITIVE_ATTENDANCE, Compiled, Row, features, pack_rows
 from ehps.library import Content
+from ehps.policy import Look, Scene
 from ehps.state import Authority, Family
 
 WATCH, REVIEW = "watch", "review"
@@ -58,11 +59,6 @@ def reviewable(content: Content, spells: int) -> bool:
     return tier(spells) in content.policy.step_down.tiers
 
 
-def down_line(content: Content) -> int:
-    """Units below which risk counts as fallen."""
-    return round(content.policy.lines.down * UNIT)
-
-
 def expected_sources(family: Family, facts: Facts, row: Row, day: int) -> set[str]:
     """Sources that this family should have: without them silence means nothing."""
     sources = {"police", "social-care"}
@@ -74,26 +70,26 @@ def expected_sources(family: Family, facts: Facts, row: Row, day: int) -> set[st
     return sources | held & {"housing", "benefits"}
 
 
-def schedule(content: Content, family: Family, score: int, spells: int, moment: int) -> bool:
-    """Set or clear the family's two timers after a record with these features at `moment`.
+def schedule(scene: Scene, look: Look) -> bool:
+    """Set or clear the family's two timers after a record.
 
     Returns:
         Whether the score is still above the line: then the caller sets the watch to the day of its fall
         (`set_watch`), or leaves that to the family's last record of the moment.
     """
-    timers = family.case.timers
-    if not reviewable(content, spells):
+    family, row, timers = look.family, look.row, look.family.case.timers
+    if not reviewable(scene.content, row.spells):
         family.below_since = None
         timers.pop(WATCH, None)
         timers.pop(REVIEW, None)
         return False
-    if score >= down_line(content):
+    if row.score >= scene.compiled.down:
         family.below_since = None
         timers.pop(REVIEW, None)
         return True
     timers.pop(WATCH, None)
     if family.below_since is None:
-        start_quiet(content, family, spells, local_day_of(moment))
+        start_quiet(scene.content, family, row.spells, local_day_of(scene.at))
     return False
 
 
@@ -105,21 +101,19 @@ def start_quiet(content: Content, family: Family, spells: int, day: int) -> None
     family.case.timers[REVIEW] = start_of_day(due)
 
 
-def set_watch(compiled: Compiled, families: Sequence[tuple[Family, Facts]], moment: int) -> None:
+def set_watch(scene: Scene, families: Sequence[tuple[Family, Facts]]) -> None:
     """Set each family's watch to the first day on which, with no further record, its score would fall."""
-    today = local_day_of(moment)
+    today, compiled = local_day_of(scene.at), scene.compiled
     weeks = range(today + GRID_STEP, today + max(COUNTED_DAYS) + 2 * GRID_STEP, GRID_STEP)
     near = []
-    for (family, facts), week in zip(
-        families, _fall(compiled, families, [weeks] * len(families)), strict=True
-    ):
+    found = _fall(compiled, families, [weeks] * len(families))
+    for (family, facts), week in zip(families, found, strict=True):
         family.case.timers.pop(WATCH, None)
         if week is not None:
             near.append((family, facts, range(week - GRID_STEP + 1, week + 1)))
     falling = [(family, facts) for family, facts, _ in near]
-    for (family, _), day in zip(
-        falling, _fall(compiled, falling, [days for _, _, days in near]), strict=True
-    ):
+    found = _fall(compiled, falling, [days for _, _, days in near])
+    for (family, _), day in zip(falling, found, strict=True):
         if day is not None:
             family.case.timers[WATCH] = start_of_day(day)
 
@@ -139,9 +133,7 @@ def _fall(
             for births in repeat(family.births(), len(days))
         ],
     )
-    below = iter(
-        (features(compiled, rows, with_rules=False).score < down_line(compiled.content)).tolist()
-    )
+    below = iter((features(compiled, rows, with_rules=False).score < compiled.down).tolist())
     return [
         next((day for day, fell in [(d, next(below)) for d in days] if fell), None)
         for days in asked

@@ -50,6 +50,11 @@ LINK_TYPES: dict[str, type[Event]] = {
 }
 
 
+def authority_of(key: str) -> str:
+    """The authority's ONS code in a family's key."""
+    return key[:9]
+
+
 def family_key(la: str, family: str) -> str:
     """The family's key on the log, in alerts and in states: unique over authorities."""
     return f"{la}:{family}"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from schemas.control import Control, Heartbeat
 from schemas.envelope import Event
-from schemas.links import PersonLinked, family_key
+from schemas.links import PersonLinked, authority_of, family_key
 from schemas.validate import Rejection, validate_control, validate_decision, validate_link
 from streams import metrics
 from streams.intake import UNKNOWN_AUTHORITY, coordinates, dead_letter
@@ -126,7 +126,10 @@ class Decisions:
         now, authorities = self._clock(), self._registry.served()
         for record in records:
             verdict = validate_decision(record.value, record.headers, now)
-            if not isinstance(verdict, Rejection) and verdict.family[:9] not in authorities:
+            if (
+                not isinstance(verdict, Rejection)
+                and authority_of(verdict.family) not in authorities
+            ):
                 verdict = Rejection(
                     "unknown_authority",
                     "family",

@@ -9,6 +9,7 @@ import orjson
 from ehps.log import RecordKind, pack_event, pack_other, pack_retraction
 from schemas.control import Control, Heartbeat
 from schemas.envelope import Event
+from schemas.links import authority_of
 from schemas.topics import LOG
 from streams.kafka import Sender
 
@@ -33,20 +34,20 @@ class LogWriter:
             received_ms: the broker's time of the input; -1: not known, or long ago as it was parked.
         """
         pack = pack_retraction if event.type == "record.retracted.v1" else pack_event
-        self._put(family, pack(event, family[:9]), value, coordinates, received_ms)
+        self._put(family, pack(event, authority_of(family)), value, coordinates, received_ms)
 
     def membership(self, family: str, document: Mapping[str, object], coordinates: str) -> None:
         """Somebody joins or leaves `family`."""
         self._put(
             family,
-            pack_other(RecordKind.MEMBERSHIP, family[:9]),
+            pack_other(RecordKind.MEMBERSHIP, authority_of(family)),
             orjson.dumps(document),
             coordinates,
         )
 
     def decision(self, family: str, value: bytes, coordinates: str) -> None:
         """A professional decided."""
-        self._put(family, pack_other(RecordKind.DECISION, family[:9]), value, coordinates)
+        self._put(family, pack_other(RecordKind.DECISION, authority_of(family)), value, coordinates)
 
     def control(self, control: Control) -> None:
         """A control, to every partition, confirmed. A retry writes it again: its id tells."""

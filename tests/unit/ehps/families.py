@@ -116,6 +116,7 @@ class Log:
         family: str = "f1",
         *,
         removed: bool = False,
+        confidence: float = 1.0,
         version: str = "2023-01-01T00:00:00Z",
     ) -> None:
         """A person joins or leaves a family."""
@@ -124,10 +125,17 @@ class Log:
             "version": version,
             "role": role,
             "born": born,
-            "confidence": 1.0,
+            "confidence": confidence,
             "removed": removed,
         }
         self.write(f"{LA}:{family}", pack_other(RecordKind.MEMBERSHIP, LA), orjson.dumps(document))
+
+    def decide(self, decision: str, moment: str, family: str = "f1") -> None:
+        """A professional decides."""
+        data = {"alert_id": "0" * 32, "action": "accept"}
+        document = {"id": decision, "time": moment, "data": data}
+        compact = pack_other(RecordKind.DECISION, LA)
+        self.write(f"{LA}:{family}", compact, orjson.dumps(document))
 
     def run(self, batch: int = 2000) -> Outcome:
         """Replay the log in batches of `batch`."""

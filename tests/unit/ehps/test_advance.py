@@ -316,20 +316,55 @@ def test_facts_of_a_person_who_leaves_no_longer_count() -> None:
 def test_a_kernel_failure_keeps_the_fact_and_marks_the_family(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import ehps.rescore
+    import ehps.kernel
 
     def broken(*_: object, **__: object) -> None:
         raise ArithmeticError
 
     log = Log().open(3)
     log.tell(event("police.marac", log.now, risk="high"))
-    monkeypatch.setattr(ehps.rescore, "features", broken)
+    monkeypatch.setattr(ehps.kernel, "_features", broken)
     outcome = log.run()
     family = Family(outcome.store.families[f"{LA}:f1"])
 
     assert family.unscored
     assert len(family.held()) == 1
     assert outcome.scores[-1]["error"]
+
+
+def test_a_kernel_failure_at_a_membership_or_a_timer_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import ehps.kernel
+
+    log = Log().open()
+    log.tell(event("early-help.started", log.now))
+    before = len(log.records)
+    log.member(2)
+    log.beat(200)
+    kernel = ehps.kernel._features
+
+    def broken(compiled: Any, rows: Any, **options: Any) -> Any:
+        if rows.today[0] > START.toordinal() - 719_163:
+            raise ArithmeticError
+        return kernel(compiled, rows, **options)
+
+    monkeypatch.setattr(ehps.kernel, "_features", broken)
+    outcome = log.run()
+
+    assert len(log.records) > before
+    assert Family(outcome.store.families[f"{LA}:f1"]).unscored
+    assert outcome.scores[-1]["error"]
+
+
+def test_the_later_decision_wins_whatever_its_time_zone() -> None:
+    log = Log().open(3)
+    for number, moment in enumerate(("2024-01-08T10:00:00+01:00", "2024-01-08T09:30:00Z")):
+        log.decide(f"d{number}", moment)
+    family = Family(log.run().store.families[f"{LA}:f1"])
+
+    assert family.case.decided is not None
+    assert family.case.decided["id"] == "d1"
 
 
 def test_states_survive_their_bytes() -> None:

@@ -54,17 +54,22 @@ BIRTHS = st.lists(st.integers(NOW // DAY - 7000, NOW // DAY + 100), max_size=3)
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(fact_sets(), BIRTHS, st.integers(-5, 40)), min_size=1, max_size=4))
+@given(
+    st.lists(st.tuples(fact_sets(), BIRTHS, st.integers(-5, 40)), min_size=1, max_size=4),
+    st.integers(0, 90),
+)
 def test_the_kernel_equals_its_plain_definition_on_every_row(
-    families: list[tuple[Facts, list[int], int]],
+    families: list[tuple[Facts, list[int], int]], listened: int
 ) -> None:
+    since = NOW // DAY - listened
     moments = [NOW + days * DAY for _, _, days in families]
     row = features(
-        COMPILED, pack_rows([f for f, _, _ in families], moments, [born(b) for _, b, _ in families])
+        COMPILED,
+        pack_rows([f for f, _, _ in families], moments, [born(b) for _, b, _ in families], since),
     )
 
     for index, (facts, births, _) in enumerate(families):
-        answer = reference.score(CONTENT, facts, moments[index], births)
+        answer = reference.score(CONTENT, facts, moments[index], births, since)
         got = reference.Answer(*row.row(index))
         assert answer == got
 

@@ -29,6 +29,12 @@ def with_file(name: str, text: str) -> Library:
         ("policy-default.yaml", "green: 30", "green: 20", "0 < down < green < amber < red"),
         ("policy-default.yaml", "quiet_days: 182", "quiet_day: 182", "step_down.quiet_days: "),
         ("policy-default.yaml", "calendar-england", "calendar-wales", "held: calendar-england"),
+        (
+            "policy-default.yaml",
+            "{police: 2",
+            "{polcie: 2",
+            "heard_within_days names 'polcie'; legal: ",
+        ),
         ("policy-default.yaml", "  none: ", "  nobody: ", "routes lacks none"),
         (
             "release-starter.yaml",
@@ -37,7 +43,7 @@ def with_file(name: str, text: str) -> Library:
             "'police.mising'; legal kinds: ",
         ),
         ("release-starter.yaml", "headings: {", "headings: }", "line 8: not valid YAML"),
-        ("combinations-starter.yaml", '"#missing"', '"#mising"', "unknown tag '#mising'"),
+        ("combinations-starter.yaml", '"#missing"', '"#mising"', "names 'mising'; legal: "),
         ("combinations-starter.yaml", "days: 90, at_least: 3", "at_least: 3", "needs days"),
         ("combinations-starter.yaml", "clock: {hours: 6}", "clock: {}", "either hours or days"),
         ("calendar-england.yaml", 'open: "09:00"', 'open: "25:00"', "working_hours.open: a time"),

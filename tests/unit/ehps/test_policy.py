@@ -200,6 +200,39 @@ def test_not_seen_for_eight_weeks_fires_on_the_day_the_silence_is_reached() -> N
     assert [a["cause"] for a in log.run().raised("combination") if a["rule"] == "C4"] == ["timer"]
 
 
+def test_an_authority_that_was_opened_yesterday_knows_of_no_silence() -> None:
+    log = Log().open(1)
+    log.member(1, "2021-06")
+    log.tell(event("police.encompass", log.now))
+
+    assert [a for a in log.run().raised("combination") if a["rule"] == "C4"] == []
+
+
+def test_the_silence_is_counted_from_when_the_authority_was_first_heard_where_the_child_never_was() -> (
+    None
+):
+    log = Log().open(40)
+    log.member(1, "2021-06")
+    log.tell(event("police.encompass", log.now))
+    log.beat(16)
+    assert [a for a in log.run().raised("combination") if a["rule"] == "C4"] == []
+    log.beat(1)
+    assert [a["cause"] for a in log.run().raised("combination") if a["rule"] == "C4"] == ["timer"]
+
+
+def test_a_link_in_doubt_cannot_alone_raise_red() -> None:
+    def grades(confidence: float) -> list[str]:
+        log = Log().open()
+        log.member(1, confidence=confidence)
+        for kind, data in (("police.protection", {}), ("police.exploitation", {"kind": "nrm"})):
+            log.tell(event(kind, log.now, 1, **data))
+        log.tell(event("police.marac", log.now, 1, risk="high"))
+        return [alert["grade"] for alert in log.run().raised("step_up")]
+
+    assert grades(1.0)[-1] == "red"
+    assert "red" not in grades(0.9)
+
+
 def staged(stage: str, share: float = 0.5) -> Outcome:
     log = Log()
     log.now -= timedelta(days=3)
