@@ -30,6 +30,7 @@ def complaints(world: World) -> list[str]:
         *wrong_states(world.redis.held, stores),
         *wrong_outputs(world, outputs),
         *wrong_members(world.redis.held, stores),
+        *overtaken(world),
     ]
 
 
@@ -134,3 +135,16 @@ def wrong_members(held: Contents, stores: dict[int, MemoryStore]) -> Iterator[st
     linked = {subject: {text.partition("|")[2]} for subject, text in held.links.items()}
     if linked != member_of:
         yield "families and look-up disagree on who belongs where"
+
+
+def overtaken(world: World) -> Iterator[str]:
+    """No event overtakes the membership of its person."""
+    joined: set[tuple[bytes | None, str]] = set()
+    for record in world.broker.records(LOG):
+        kind = dict(record.headers)[EHPS][0]
+        if kind == RecordKind.MEMBERSHIP:
+            joined.add((record.key, orjson.loads(record.value or b"")["subject"]))
+        elif kind in (RecordKind.EVENT, RecordKind.RETRACTION):
+            subject = orjson.loads(record.value or b"")["subject"]
+            if (record.key, subject) not in joined:
+                yield f"event {record.offset} of partition {record.partition} came before its person"
