@@ -68,8 +68,8 @@ def replaced(owner: Any, name: str, stand_in: Any) -> Patch:
     return lambda patch: patch.setattr(owner, name, stand_in)
 
 
-SEND = "self._send(step, said)\n    self._sender.confirm()\n"
-COMMIT = "self._store.commit(partition, snapshot.offset, step, self._guard.seal(records[-1]))\n"
+COMMIT = "self._store.commit(partition, snapshot.offset, step, self._guard.seal(records[-1]))"
+SEND = "self._send(step, said)"
 SAID = "said = self._said.get(partition, 0)\n"
 COMPARE = "if snapshot.offset != records[0].offset:"
 
@@ -103,7 +103,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "states committed before outputs are sent",
         "a crash between the two loses the alert",
-        rewritten(Scorer, "_step", (SEND + "    " + COMMIT, COMMIT + "    " + SEND)),
+        rewritten(Scorer, "_step", (COMMIT, "pass"), (SEND, f"{COMMIT}\n    {SEND}")),
     ),
     Mutant(
         "no comparison of offsets at reading",
@@ -198,7 +198,7 @@ MUTANTS: tuple[Mutant, ...] = (
         rewritten(
             intake.Intake,
             "turn",
-            ("self.take(records)\n        for record", "for record"),
+            ("self.take(records)\n        last =", "last ="),
             (
                 "self._messages = []\n    self._teller.tell()\n",
                 "self._teller.tell()\n        self.take(records)\n        self._messages = []\n",
@@ -283,7 +283,7 @@ MUTANTS: tuple[Mutant, ...] = (
         rewritten(
             ehps.batch.Batch,
             "next_sequence",
-            ("self.sequences[offset] += 1", "offset = 0; self.sequences[offset] += 1"),
+            ("self._sequences[offset] += 1", "offset = 0; self._sequences[offset] += 1"),
         ),
     ),
     Mutant(
@@ -301,7 +301,7 @@ MUTANTS: tuple[Mutant, ...] = (
         rewritten(
             ehps.advance,
             "decide",
-            ("family.decided = decision", "family.decided = dict(reversed(decision.items()))"),
+            ("case.decided = decision", "case.decided = dict(reversed(decision.items()))"),
         ),
     ),
 )

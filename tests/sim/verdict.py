@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import orjson
 
 from ehps.alerts import Output
-from ehps.log import LogRecord
+from ehps.log import LogRecord, RecordKind
 from ehps.replay import MemoryStore, replay
 from ehps.state import Family
 from schemas.topics import ALERTS, ALERTS_SHADOW, LINKS, LOG, SCORES, UNLINKED
+from streams.deadletters import origin as dead_letter_origin
 from streams.logwriter import EHPS, INPUT
-from streams.reconcile import Coordinate, dead_letter_origin, origin_of
+from streams.reconcile import Coordinate, origin_of
 from streams.segments import Record
 from tests.sim.broker import LOG_PARTITIONS
 from tests.sim.inputs import LIBRARY
@@ -130,8 +131,9 @@ def wrong_members(held: Contents, stores: dict[int, MemoryStore]) -> Iterator[st
     member_of: dict[str, set[str]] = defaultdict(set)
     for store in stores.values():
         for key, raw in store.families.items():
-            for subject in Family.decode(raw).members():
-                member_of[subject].add(key)
+            for subject, person in Family(raw).case.people.items():
+                if not person.removed:
+                    member_of[subject].add(key)
     linked = {subject: {text.partition("|")[2]} for subject, text in held.links.items()}
     if linked != member_of:
         yield "families and look-up disagree on who belongs where"
