@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # uv from PATH, else one of our own beside the environment, from a locked file.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 
-.PHONY: help setup demo test check fmt bench stack docs lock
+.PHONY: help setup demo test sim check fmt bench stack docs lock
 
 help:  ## What can be asked for
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -30,6 +30,10 @@ demo: setup  ## Stream a simulated authority through every process, then prove t
 
 test: setup  ## Everything that this machine can run; names what it lacks
 	@$(BIN)/python -m pytest $(ARGS)
+
+sim: setup  ## Seeded fault simulation: SEEDS=5000 runs, FIRST=0 the first; SEED=123 repeats one
+	@$(BIN)/python -m pytest tests/sim/test_simulation.py -q -k whatever_fails $(if $(SEED),--seed $(SEED),\
+		-n auto --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0)) $(ARGS)
 
 check: setup  ## Lint, format, types and import arrows, without the tests
 	$(BIN)/ruff check .

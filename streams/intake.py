@@ -5,20 +5,21 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
-from confluent_kafka import Message
+from confluent_kafka import Message, TopicPartition
 
 from schemas.envelope import Event
 from schemas.topics import AGENCY_TOPICS, UNLINKED, dead_letter_topic, source_of
 from schemas.validate import Rejection, validate_event
 from streams import metrics
 from streams.deadletters import kept_headers
-from streams.kafka import Sender, Teller, drain, good, record_of
+from streams.kafka import Sender, drain, good, record_of
 from streams.logs import logger
 from streams.logwriter import INPUT, LogWriter
 from streams.patience import Clock, Flag, Patience, utc_now
 from streams.ports import Lookups, Reader
 from streams.progress import Progress
 from streams.segments import Record
+from streams.telling import Teller
 
 UNKNOWN_AUTHORITY = "an authority that was never set up here"
 
@@ -55,7 +56,11 @@ class Intake:
 
     def start(self) -> None:
         """Join the group."""
-        self._reader.subscribe(list(AGENCY_TOPICS), on_assign=self._progress.own)
+        self._reader.subscribe(list(AGENCY_TOPICS), on_assign=self._assigned)
+
+    def _assigned(self, reader: Reader, places: list[TopicPartition]) -> None:
+        self._teller.forget()
+        self._progress.own(reader, places)
 
     def turn(self) -> None:
         """Take what came, everything confirmed, and only then tell the group. What failed is kept and taken again."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from streams.config import Settings
-from streams.kafka import answered, committed, read_kept, watermarks
+from streams.kafka import committed, read_kept, watermarks
 from streams.segments import Record
+from streams.telling import answered
 
 
 class Kept:

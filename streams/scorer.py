@@ -26,12 +26,13 @@ from schemas.topics import ALERTS, ALERTS_SHADOW, LOG, SCORES
 from streams import metrics
 from streams.errors import StreamsError
 from streams.guard import LogGuard, log_record
-from streams.kafka import REQUEST_S, Sender, Teller, answered, drain, good, headers_of
+from streams.kafka import REQUEST_S, Sender, drain, good, headers_of
 from streams.logs import logger
 from streams.logwriter import RECEIVED
 from streams.patience import Flag, Patience
 from streams.ports import Reader, States
 from streams.progress import Progress
+from streams.telling import Teller, answered
 
 FAMILIES_MAX = 1000
 """Records, so at most families, advanced at once: bounds one Redis call to a few megabytes."""
@@ -166,6 +167,7 @@ class Scorer:
     def _assigned(self, reader: Reader, places: list[TopicPartition]) -> None:
         """Start where Redis stands, not where the group does. `turn` raises what fails here, and asks again."""
         self._stands.clear()
+        self._teller.forget()
         try:
             self._stand(places)
         except (StreamsError, redis.RedisError) as error:

@@ -72,7 +72,7 @@ def history(seed: random.Random, count: int) -> list[Input]:
         told.now += wait
         act = seed.choices(
             (_event, _again, _changed, _retraction, _nonsense, _decision, _move, _later),
-            (12, 2, 2, 1, 2, 1, 1, 2),
+            (12, 2, 2, 1, 2, 2, 1, 2),
         )[0]
         result.append(act(told, people, late)._replace(wait=wait))
     return result + [_link(told, name, told.now) for name in late]

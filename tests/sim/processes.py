@@ -10,13 +10,14 @@ from schemas.topics import CONTROL, DECISIONS, LINKS, UNLINKED
 from streams.agents import Controls, Decisions, Links, Pulse
 from streams.guard import LogGuard
 from streams.intake import Intake
-from streams.kafka import Sender, Teller, record_of
+from streams.kafka import Sender, record_of
 from streams.logwriter import LogWriter
 from streams.parking import Parking
 from streams.patience import PASSING, Patience
 from streams.recover import Recovery
 from streams.scorer import Scorer
 from streams.segments import Record
+from streams.telling import Teller
 from streams.throttle import NoThrottle
 from streams.views import View
 from tests.sim.broker import LOG_PARTITIONS, Consumer, Message, Producer, Topics
@@ -154,7 +155,7 @@ class Agents(Process):
         self.batch: list[Message] = []
         reader = Consumer(world, AGENTS)
         self.teller = Teller(reader)
-        reader.subscribe(list(self.takes))
+        reader.subscribe(list(self.takes), on_assign=lambda *_: self.teller.forget())
         self.patience, self.reader = Patience("agents", lambda: 0.0), reader
 
     def step(self) -> None:

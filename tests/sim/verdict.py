@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import orjson
 
 from ehps.alerts import Output
-from ehps.log import LogRecord
+from ehps.log import LogRecord, RecordKind
 from ehps.replay import MemoryStore, replay
 from ehps.state import Family
 from schemas.topics import ALERTS, ALERTS_SHADOW, LINKS, LOG, SCORES, UNLINKED
+from streams.deadletters import origin as dead_letter_origin
 from streams.logwriter import EHPS, INPUT
-from streams.reconcile import Coordinate, dead_letter_origin, origin_of
+from streams.reconcile import Coordinate, origin_of
 from streams.segments import Record
 from tests.sim.broker import LOG_PARTITIONS
 from tests.sim.inputs import LIBRARY
@@ -30,6 +31,7 @@ def complaints(world: World) -> list[str]:
         *wrong_states(world.redis.held, stores),
         *wrong_outputs(world, outputs),
         *wrong_members(world.redis.held, stores),
+        *overtaken(world),
     ]
 
 
@@ -129,8 +131,22 @@ def wrong_members(held: Contents, stores: dict[int, MemoryStore]) -> Iterator[st
     member_of: dict[str, set[str]] = defaultdict(set)
     for store in stores.values():
         for key, raw in store.families.items():
-            for subject in Family.decode(raw).members():
-                member_of[subject].add(key)
+            for subject, person in Family(raw).case.people.items():
+                if not person.removed:
+                    member_of[subject].add(key)
     linked = {subject: {text.partition("|")[2]} for subject, text in held.links.items()}
     if linked != member_of:
         yield "families and look-up disagree on who belongs where"
+
+
+def overtaken(world: World) -> Iterator[str]:
+    """No event overtakes the membership of its person."""
+    joined: set[tuple[bytes | None, str]] = set()
+    for record in world.broker.records(LOG):
+        kind = dict(record.headers)[EHPS][0]
+        if kind == RecordKind.MEMBERSHIP:
+            joined.add((record.key, orjson.loads(record.value or b"")["subject"]))
+        elif kind in (RecordKind.EVENT, RecordKind.RETRACTION):
+            subject = orjson.loads(record.value or b"")["subject"]
+            if (record.key, subject) not in joined:
+                yield f"event {record.offset} of partition {record.partition} came before its person"

@@ -1,0 +1,200 @@
+"""The Redis store and look-ups answer as their models in memory do, on which the simulation runs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from ehps.advance import Needs, Step
+from ehps.replay import MemoryStore
+from streams.errors import Conflict, LookupsLost
+from streams.ports import Link, Parked, Stretch
+from streams.store import RedisStore, Registry
+from tests.sim import redis as model
+
+SEQUENCES, COMMANDS = 300, 40
+LAS = ("E06000023", "E09000001")
+NAMES = tuple(f"{la}:f{number}" for la in LAS for number in range(4))
+PEOPLE = tuple(f"person-{number:032x}" for number in range(3))
+
+
+class Calm:
+    """A world in which nothing goes wrong."""
+
+    def __init__(self) -> None:
+        self.redis = model.Redis()
+
+    def ask(self, do: Callable[[], Any]) -> Any:
+        return do()
+
+
+@pytest.fixture
+def client(redis: str) -> Iterator[Redis]:
+    with Redis.from_url(redis) as server:
+        yield server
+        server.flushall()
+
+
+def answer(call: Callable[[], Any]) -> Any:
+    """What a call returns, or the kind of error that it raises."""
+    try:
+        return call()
+    except (Conflict, LookupsLost) as error:
+        return type(error)
+
+
+def store_commands(seed: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Reads and commits, some from an offset where the store does not stand."""
+    chance, offset = random.Random(seed), 0
+    for _ in range(COMMANDS):
+        if chance.random() < 0.4:
+            families = chance.sample(NAMES, chance.randint(0, 4))
+            due = [(la, chance.randint(0, 60), chance.randint(1, 5)) for la in LAS]
+            yield "read", (Needs(families, due[: chance.randint(0, 2)]),)
+            continue
+        expected = offset if chance.random() < 0.8 else chance.randint(0, 9)
+        states = {name: chance.randbytes(8) for name in chance.sample(NAMES, chance.randint(0, 5))}
+        timers = {
+            (name[:9], name): chance.choice((None, chance.randint(0, 50)))
+            for name in chance.sample(NAMES, chance.randint(0, 5))
+        }
+        step = Step(expected + chance.randint(1, 3), chance.randbytes(5), states, timers, [], [], 1)
+        yield "commit", (expected, step)
+        if expected == offset:
+            offset = step.offset
+
+
+def run_stores(client: Redis, seed: int) -> tuple[list[Any], list[Any]]:
+    """Answers of the model and of the store, and at the end all that they hold."""
+    client.flushall()
+    memory, store = MemoryStore(), RedisStore(client)
+    said: tuple[list[Any], list[Any]] = [], []
+    for name, arguments in store_commands(seed):
+        if name == "read":
+            said[0].append(memory.read(*arguments))
+            said[1].append(store.read(7, *arguments))
+        else:
+            said[0].append(None if memory.commit(*arguments) else Conflict)
+            said[1].append(answer(lambda a=arguments: store.commit(7, *a, b'{"digest":"x"}')))
+    everything = Needs(list(NAMES), [(la, 1000, 1000) for la in LAS])
+    said[0].extend((memory.read(everything), memory.families))
+    said[1].extend((store.read(7, everything), store.families(7)))
+    return said
+
+
+def lookup_commands(seed: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """What intake, agents and recovery ask."""
+    chance, ends = random.Random(seed), {0: 0, 1: 0}
+    for _ in range(COMMANDS):
+        person, partition = chance.choice(PEOPLE), chance.randint(0, 1)
+        start = ends[partition] if chance.random() < 0.7 else chance.randint(0, 12)
+        stretch = Stretch("ehps.links.v1", partition, start, start + chance.randint(0, 3))
+        links = [
+            Link(name, f"v{chance.randint(0, 9)}", chance.choice((None, *NAMES)))
+            for name in chance.sample(PEOPLE, chance.randint(0, 2))
+        ]
+        parked = [
+            Parked(chance.choice(PEOPLE), f"t/0/{chance.randint(0, 5)}", chance.randbytes(3))
+            for _ in range(chance.randint(0, 3))
+        ]
+        if start <= ends[partition]:
+            ends[partition] = max(ends[partition], stretch.end)
+        yield chance.choice(
+            (
+                ("learn", (stretch, links, parked)),
+                ("learn", (stretch, links, parked)),
+                ("families_of", (list(PEOPLE),)),
+                ("link", (person,)),
+                ("positions", ("ehps.links.v1",)),
+                ("parked", (person,)),
+                ("unpark", (person, [f"t/0/{chance.randint(0, 5)}"])),
+                ("parked_subjects", ()),
+                ("authorities", ()),
+                ("served", ()),
+                ("whole", ()),
+                ("mark_whole", ()),
+                ("set_authority", (chance.choice(LAS), chance.choice(("history", "live")))),
+                ("sign", (LAS[0], {"police": chance.randint(1, 9)})),
+                ("signs", (LAS[0],)),
+                ("lose", ()),
+            )
+        )
+
+
+def run_lookups(client: Redis, seed: int) -> tuple[list[Any], list[Any]]:
+    """Answers of the model and of the registry."""
+    client.flushall()
+    world = Calm()
+    memory, registry = model.Lookups(world), Registry(client)
+    said: tuple[list[Any], list[Any]] = [], []
+    everything = [("families_of", (list(PEOPLE),)), ("positions", ("ehps.links.v1",))]
+    everything += [(name, (person,)) for name in ("link", "parked") for person in PEOPLE]
+    for name, arguments in (*lookup_commands(seed), *everything):
+        if name == "lose":
+            world.redis.lose()
+            client.flushall()
+            continue
+        said[0].append(answer(lambda n=name, a=arguments: getattr(memory, n)(*a)))
+        said[1].append(answer(lambda n=name, a=arguments: getattr(registry, n)(*a)))
+    return said
+
+
+@pytest.mark.parametrize("run", [run_stores, run_lookups])
+def test_redis_answers_as_its_model_does(client: Redis, run: Callable[..., Any]) -> None:
+    for seed in range(SEQUENCES):
+        expected, actual = run(client, seed)
+        assert expected == actual, f"seed {seed}"
+
+
+DEFECTS = {
+    "no comparison at committing": ("_commit", "held ~= ARGV[1]", "false", run_stores),
+    "the offset is not set": ("_commit", "KEYS[1], ARGV[2], KEYS[2]", "KEYS[2]", run_stores),
+    "timers that end stay": ("_commit", "'ZREM'", "'ZSCORE'", run_stores),
+    "due families are not read": ("_read", "if not seen[found[m]]", "if false", run_stores),
+    "no comparison at learning": ("_learn", "held < tonumber(ARGV[2])", "false", run_lookups),
+    "the last link wins": ("_learn", "not known or known < ARGV[5 + n]", "true", run_lookups),
+    "positions go back": ("_learn", "tonumber(ARGV[3]) > held", "true", run_lookups),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_in_a_script_shows(
+    client: Redis, monkeypatch: pytest.MonkeyPatch, defect: str
+) -> None:
+    script, old, new, run = DEFECTS[defect]
+    owner = Registry if script == "_learn" else RedisStore
+    prepare = owner.__init__
+
+    def broken(self: Any, server: Redis) -> None:
+        prepare(self, server)
+        source = getattr(self, script).script
+        assert source.count(old) == 1
+        setattr(self, script, server.register_script(source.replace(old, new)))
+
+    monkeypatch.setattr(owner, "__init__", broken)
+
+    assert any(expected != actual for expected, actual in (run(client, s) for s in range(100)))
+
+
+def test_offset_and_guard_are_read_together(client: Redis) -> None:
+    store = RedisStore(client)
+    before = store.standing(3)
+    store.commit(3, 0, Step(5, b"p", {}, {}, [], [], 5), b'{"digest":"d"}')
+
+    assert before == (0, None)
+    assert store.standing(3) == (5, {"digest": "d"})
+
+
+def test_no_more_is_parked_for_a_person_than_the_bound(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.store.PARKED_PER_PERSON_MAX", 2)
+    registry = Registry(client)
+    events = [Parked(PEOPLE[0], f"t/0/{number}", b"x") for number in range(5)]
+    registry.learn(Stretch("ehps.unlinked.v1", 0, 0, 5), parked=events)
+
+    assert list(registry.parked(PEOPLE[0])) == ["t/0/0", "t/0/1"]
