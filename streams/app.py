@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -56,6 +57,23 @@ def crash(name: str, error: BaseException) -> None:
     """End the process at once: its batch is not committed, and the next owner does it again."""
     logger().critical(f"{name}.crashed", error=type(error).__name__, reason=str(error)[:500])
     os._exit(CRASH_CODE)
+
+
+class DrainOverdue(RuntimeError):
+    """A worker that was told to stop was still there at its deadline."""
+
+
+class Worker(faust.Worker):
+    """Faust's, but gone by a deadline after SIGTERM or Ctrl-C: its batch done, or left for the next owner to do."""
+
+    drain_s = 20.0
+
+    def _schedule_shutdown(self, number: signal.Signals) -> None:
+        overdue = DrainOverdue(f"not drained {self.drain_s:g} s after {number.name}")
+        limit = threading.Timer(self.drain_s, crash, ("worker", overdue))
+        limit.daemon = True
+        limit.start()
+        super()._schedule_shutdown(number)
 
 
 def build(

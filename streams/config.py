@@ -57,9 +57,12 @@ class Settings(BaseSettings):
     metrics_host: str = Field(
         default="127.0.0.1", description="Address that these pages are served on."
     )
+    drain_s: float = Field(
+        default=20.0, ge=1, le=300, description="Seconds from SIGTERM to the end, at most."
+    )
     stall_s: float = Field(
         default=180.0,
-        ge=10,
+        ge=5,
         le=3600,
         description="Seconds without progress after which a worker ends itself.",
     )

@@ -3,56 +3,61 @@
 from __future__ import annotations
 
 import platform
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from typing import Any
 
 import redis
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from ehps.library import KERNEL_VERSION
 from ehps.state import Partition
-from schemas.topics import AGENCY_TOPICS, CONTROL, DECISIONS, LINKS, LOG, TOPICS, UNLINKED
+from schemas.topics import LOG, dead_letter_topic
+from streams import checks
+from streams.checks import Finding, Look
 from streams.config import Settings
 from streams.deadletters import SOURCES
-from streams.history import Groups
-from streams.kafka import partitions_of, watermarks
+from streams.guard import LogGuard
+from streams.kafka import watermarks
+from streams.kept import Kept
 from streams.store import LIVE, RedisStore, Registry
+from streams.worker import topic_id
 
 SILENT_S_MAX = 7 * 86_400
 """A source silent for longer is told; the policy has its own limits for step-downs."""
-LAG_RECORDS_MAX = 10_000
+ANSWER_S = 3.0
 PACKAGES = ("confluent-kafka", "faust-streaming", "redis", "pydantic", "numpy", "river", "orjson")
 
 
-def examine(settings: Settings, client: redis.Redis) -> dict[str, Any]:
-    """The state of a running system as one document; `problems` holds sentences with what to do."""
-    problems: list[dict[str, str]] = []
-    log_partitions = partitions_of(settings.kafka, LOG)
-    ends = _ends(settings)
-    dead = _dead_letters(settings)
+def examine(settings: Settings) -> dict[str, Any]:
+    """The state of a system as one document; `problems` holds causes, sentences and what to do.
+
+    What cannot be looked at, because a server is away, is left out.
+    """
     report: dict[str, Any] = {
         "kafka": settings.kafka,
         "redis": settings.redis,
         "embedded": settings.embedded,
         "versions": versions(),
-        "log_partitions": log_partitions,
-        "redis_server": _redis_server(client, problems),
-        "lag": _lag(settings, ends, problems),
-        "authorities": _authorities(client, log_partitions, problems),
-        "dead_letters": dead,
-        "problems": problems,
     }
-    missing = [topic.name for topic in TOPICS if topic.name not in ends]
-    if missing:
-        _add(
-            problems,
-            f"{len(missing)} topics are missing, such as {missing[0]}",
-            "ehps topics apply",
-        )
-    if dead:
-        total = sum(dead.values())
-        report["notes"] = [f"{total} messages were refused; see `ehps dlq list`"]
-    return {"ok": not problems, **report}
+    found: list[Finding] = []
+    kafka, client = _kafka(settings, found), _redis(settings, found)
+    if client is not None:
+        report["redis_server"] = _server(client)
+        found += checks.redis_server(client)
+    if kafka:
+        found += checks.topics(settings)
+        report["log_partitions"] = len(Kept(settings).watermarks(LOG))
+        report["dead_letters"] = refused = _dead_letters(settings)
+        found += checks.refused(settings, refused)
+    if kafka and report["log_partitions"]:
+        found += _flow(settings, client, report)
+    problems = [finding._asdict() for finding in found]
+    return {"ok": not problems, **report, "problems": problems}
 
 
 def versions() -> dict[str, str]:
@@ -66,64 +71,64 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _add(problems: list[dict[str, str]], what: str, fix: str) -> None:
-    problems.append({"problem": what, "do": fix})
-
-
-def _ends(settings: Settings) -> dict[str, dict[int, tuple[int, int]]]:
-    names = (*AGENCY_TOPICS, LINKS, DECISIONS, CONTROL, LOG)
-    rest = [topic.name for topic in TOPICS if topic.name not in names]
-    return {
-        name: watermarks(settings.kafka, name)
-        for name in (*names, *rest)
-        if partitions_of(settings.kafka, name)
-    }
-
-
-def _lag(
-    settings: Settings,
-    ends: dict[str, dict[int, tuple[int, int]]],
-    problems: list[dict[str, str]],
-) -> list[dict[str, Any]]:
-    groups = Groups(settings.kafka)
-    rows: list[dict[str, Any]] = []
-    readers = [
-        (settings.intake_group, AGENCY_TOPICS),
-        (settings.agents_group, (LINKS, DECISIONS, CONTROL, UNLINKED)),
-        (settings.scorer_group, (LOG,)),
+def _flow(
+    settings: Settings, client: redis.Redis | None, report: dict[str, Any]
+) -> Iterator[Finding]:
+    """Everything that moves, in two looks; and the states, if Redis is there."""
+    before = Look(settings).take()
+    if any(before.behind().values()):
+        time.sleep(checks.STUCK_S)
+    after = Look(settings).take()
+    report["lag"] = [
+        {"group": group, "topic": topic, "partition": partition, "lag": count}
+        for (group, topic, partition), count in after.behind().items()
     ]
-    for group, topics in readers:
-        for topic in topics:
-            marks = ends.get(topic, {})
-            done = groups.committed(group, [(topic, partition) for partition in marks])
-            for partition, (low, high) in marks.items():
-                behind = high - max(done.get((topic, partition), 0), low)
-                if high > low:
-                    rows.append(
-                        {"group": group, "topic": topic, "partition": partition, "lag": behind}
-                    )
-        behind = sum(row["lag"] for row in rows if row["group"] == group)
-        if behind > LAG_RECORDS_MAX:
-            role = group.rsplit("-", 1)[-1].replace("agents", "intake")
-            _add(
-                problems, f"{group} is {behind} records behind", f"start more `ehps worker {role}`"
-            )
-    return rows
+    yield from chain(checks.members(after), checks.flow(before, after))
+    if client is None:
+        return
+    store, registry = RedisStore(client), Registry(client)
+    yield from checks.states(after, store, LogGuard(Kept(settings), topic_id(settings)))
+    states = [Partition.decode(store.partition_state(p)) for p in after.marks[LOG]]
+    held = registry.authorities()
+    report["authorities"] = {
+        la: _authority(la, mode, registry, states) for la, mode in sorted(held.items())
+    }
+    yield from checks.authorities(held, states)
+    yield from checks.clock(settings, [la for la, mode in held.items() if mode == LIVE])
 
 
-def _redis_server(client: redis.Redis, problems: list[dict[str, str]]) -> dict[str, str]:
+def _kafka(settings: Settings, found: list[Finding]) -> bool:
+    try:
+        AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0}).list_topics(
+            timeout=ANSWER_S
+        )
+    except KafkaException:
+        do = "start it (`ehps up` or `make stack`), or say where it is with --kafka or EHPS_KAFKA"
+        found.append(Finding("broker_gone", f"no Kafka answers at {settings.kafka}", do))
+        return False
+    return True
+
+
+def _redis(settings: Settings, found: list[Finding]) -> redis.Redis | None:
+    client = redis.Redis.from_url(
+        settings.redis, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S
+    )
+    try:
+        client.ping()
+    except redis.RedisError as error:
+        do = "start it (`ehps up` or `make stack`), or say where it is with --redis or EHPS_REDIS"
+        what = f"no Redis answers at {settings.redis} ({type(error).__name__})"
+        found.append(Finding("redis_gone", what, do))
+        return None
+    return client
+
+
+def _server(client: redis.Redis) -> dict[str, str]:
     info: Any = client.info()
     try:
         policy = str(client.config_get("maxmemory-policy").get("maxmemory-policy", "unknown"))
     except redis.ResponseError:
         policy = "hidden"
-        _add(
-            problems,
-            "Redis hides its eviction policy: a lost key would look like a new family",
-            "ask its operator for maxmemory-policy noeviction",
-        )
-    if policy not in ("noeviction", "hidden"):
-        _add(problems, f"Redis may evict keys ({policy})", "CONFIG SET maxmemory-policy noeviction")
     return {
         "version": str(info.get("valkey_version") or info.get("redis_version")),
         "policy": policy,
@@ -131,43 +136,11 @@ def _redis_server(client: redis.Redis, problems: list[dict[str, str]]) -> dict[s
     }
 
 
-def _authorities(
-    client: redis.Redis, log_partitions: int, problems: list[dict[str, str]]
-) -> dict[str, Any]:
-    registry, store = Registry(client), RedisStore(client)
-    modes = registry.authorities()
-    if not modes:
-        _add(problems, "no authority is set up: its events are refused", "ehps up --la CODE")
-    states = [Partition.decode(store.partition_state(p)) for p in range(log_partitions)]
-    return {
-        la: _authority(la, mode, registry, states, problems) for la, mode in sorted(modes.items())
-    }
-
-
-def _authority(
-    la: str, mode: str, registry: Registry, states: list[Partition], problems: list[dict[str, str]]
-) -> dict[str, Any]:
+def _authority(la: str, mode: str, registry: Registry, states: list[Partition]) -> dict[str, Any]:
     held = [state.authorities[la] for state in states if la in state.authorities]
-    controls = {str((authority.control or {}).get("id")) for authority in held}
-    if len(controls) > 1:
-        _add(
-            problems,
-            f"{la}: partitions have different controls in force",
-            "wait a minute, look again",
-        )
-    if not held or controls == {"None"}:
-        _add(problems, f"{la}: no control is in force", "start a scorer: `ehps worker scorer`")
     times = [authority.time for authority in held]
     signs = registry.signs(la)
     now = datetime.now(UTC).timestamp() if mode == LIVE else max(times, default=0)
-    silent = sorted(source for source, at in signs.items() if now - at > SILENT_S_MAX)
-    if mode == LIVE and times and now - min(times) > 15 * 60:
-        minutes = round((now - min(times)) / 60)
-        _add(
-            problems,
-            f"{la}: log time stands still for {minutes} minutes",
-            "start a worker: `ehps worker intake scorer`",
-        )
     control = next((authority.control for authority in held if authority.control), None) or {}
     return {
         "mode": mode,
@@ -176,14 +149,14 @@ def _authority(
         "control": control.get("id"),
         "release": str(control.get("release", ""))[:12],
         "sources": {source: _iso(at) for source, at in sorted(signs.items())},
-        "silent": silent,
+        "silent": sorted(source for source, at in signs.items() if now - at > SILENT_S_MAX),
     }
 
 
 def _dead_letters(settings: Settings) -> dict[str, int]:
     found = {}
     for source in SOURCES:
-        marks = watermarks(settings.kafka, f"ehps.dead-letter.{source}.v1")
+        marks = watermarks(settings.kafka, dead_letter_topic(source))
         found[source] = sum(high for _, high in marks.values())
     return {source: count for source, count in found.items() if count}
 

@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import faust
 import redis
 from confluent_kafka.admin import AdminClient
 
 from ehps.library import Library
 from schemas.topics import AGENCY_TOPICS, ALERTS, CONTROL, DECISIONS, LINKS, LOG, SCORES, UNLINKED
 from streams.agents import Controls, Decisions, Links, Pulse
-from streams.app import Loop, Take, build, crash
+from streams.app import Loop, Take, Worker, build, crash
 from streams.config import Settings
 from streams.content import library as library_of
 from streams.errors import BrokerUnavailable, ConfigError, RedisUnavailable
@@ -66,9 +65,9 @@ def run_worker(roles: list[str], settings: Settings) -> None:
     watch.start()
     app = build(settings, loops, takes, pulse, sweep)
     logger().info("worker.start", roles=roles, kafka=settings.kafka, log_partitions=partitions)
-    faust.Worker(
-        app, loglevel="ERROR", redirect_stdouts=False, daemon=True, quiet=True
-    ).execute_from_commandline()
+    worker = Worker(app, loglevel="ERROR", redirect_stdouts=False, daemon=True, quiet=True)
+    worker.drain_s = settings.drain_s
+    worker.execute_from_commandline()
 
 
 def sender(settings: Settings, readers: dict[str, list[str]]) -> Sender:

@@ -167,30 +167,30 @@ def doctor(kafka: KafkaOption = None, redis: RedisOption = None, json: JsonOptio
     """
     from streams.doctor import examine
 
-    settings = settings_of(kafka, redis)
-    require_kafka(settings)
-    report = examine(settings, require_redis(settings))
+    report = examine(settings_of(kafka, redis))
     if json:
         emit(report)
         finish(ok=report["ok"])
-    say(f"Kafka {report['kafka']}, log of {report['log_partitions']} partitions")
-    server = report["redis_server"]
-    say(
-        f"Redis {report['redis']}, version {server['version']}, {server['policy']}, {server['memory']}"
-    )
+    say(f"Kafka {report['kafka']}, log of {report.get('log_partitions', 'unknown')} partitions")
+    server = report.get("redis_server")
+    if server is not None:
+        told = f"version {server['version']}, {server['policy']}, {server['memory']}"
+        say(f"Redis {report['redis']}, {told}")
     say(", ".join(f"{name} {number}" for name, number in report["versions"].items()))
     rows = [
         (la, a["mode"], a["log_time"], a["stage"], ", ".join(a["silent"]) or "none")
-        for la, a in report["authorities"].items()
+        for la, a in report.get("authorities", {}).items()
     ]
     table("Authorities", ("authority", "mode", "log time", "stage", "silent sources"), rows)
-    lag = [(r["group"], r["topic"], r["partition"], r["lag"]) for r in report["lag"] if r["lag"]]
+    behind = [one for one in report.get("lag", ()) if one["lag"]]
+    lag = [(one["group"], one["topic"], one["partition"], one["lag"]) for one in behind]
     if lag:
         table("Behind", ("group", "topic", "partition", "records"), lag)
-    for line in report.get("notes", ()):
-        say(line)
+    if report.get("dead_letters"):
+        total = sum(report["dead_letters"].values())
+        say(f"{total} messages were refused in all; see `ehps dlq list`.")
     for found in report["problems"]:
-        say(f"PROBLEM: {found['problem']}. Do: {found['do']}")
+        say(f"PROBLEM ({found['cause']}): {found['problem']}. Do: {found['do']}.")
     if report["ok"]:
         say("Nothing is wrong.")
     finish(ok=report["ok"])
