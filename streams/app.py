@@ -15,7 +15,7 @@ from mode import Service
 
 from schemas.topics import CONTROL
 from streams.config import Settings
-from streams.logs import logger
+from streams.logs import described, logger
 from streams.patience import PASSING
 from streams.segments import Record
 
@@ -55,7 +55,7 @@ class Loop(Service):
 
 def crash(name: str, error: BaseException) -> None:
     """End the process at once: its batch is not committed, and the next owner does it again."""
-    logger().critical(f"{name}.crashed", error=type(error).__name__, reason=str(error)[:500])
+    logger().critical(f"{name}.crashed", **described(error))
     os._exit(CRASH_CODE)
 
 

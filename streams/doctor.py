@@ -24,7 +24,7 @@ from streams.deadletters import SOURCES
 from streams.guard import LogGuard
 from streams.kafka import watermarks
 from streams.kept import Kept
-from streams.store import LIVE, RedisStore, Registry
+from streams.store import LIVE, RedisStore, Registry, shown
 from streams.worker import topic_id
 
 SILENT_S_MAX = 7 * 86_400
@@ -40,7 +40,7 @@ def examine(settings: Settings) -> dict[str, Any]:
     """
     report: dict[str, Any] = {
         "kafka": settings.kafka,
-        "redis": settings.redis,
+        "redis": shown(settings.redis),
         "embedded": settings.embedded,
         "versions": versions(),
     }
@@ -117,7 +117,7 @@ def _redis(settings: Settings, found: list[Finding]) -> redis.Redis | None:
         client.ping()
     except redis.RedisError as error:
         do = "start it (`ehps up` or `make stack`), or say where it is with --redis or EHPS_REDIS"
-        what = f"no Redis answers at {settings.redis} ({type(error).__name__})"
+        what = f"no Redis answers at {shown(settings.redis)} ({type(error).__name__})"
         found.append(Finding("redis_gone", what, do))
         return None
     return client

@@ -91,10 +91,13 @@ LIVE = Gauge(
     ["la"],
     registry=REGISTRY,
 )
+BUILD = Info("ehps_build", "What runs.", registry=REGISTRY)
 ProcessCollector(registry=REGISTRY)
-Info("ehps_build", "What runs.", registry=REGISTRY).info(
-    {"version": version("ehps"), "kernel": str(KERNEL_VERSION)}
-)
+
+
+def started() -> None:
+    """Say what runs."""
+    BUILD.info({"version": version("ehps"), "kernel": str(KERNEL_VERSION)})
 
 
 class Laps:

@@ -6,6 +6,7 @@ TTL anywhere and `maxmemory-policy` must be `noeviction`: a key that went missin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
@@ -40,13 +41,18 @@ def connect(url: str) -> redis.Redis:
         policy = "noeviction"  # a managed server that hides its settings; `doctor` says so
     except redis.RedisError as error:
         raise RedisUnavailable(
-            f"Redis does not answer at {url}: start it (`ehps up` or `make stack`), or set EHPS_REDIS"
+            f"Redis does not answer at {shown(url)}: start it (`ehps up` or `make stack`), or set EHPS_REDIS"
         ) from error
     if policy != "noeviction":
         raise ConfigError(
-            f"Redis at {url} has maxmemory-policy {policy}: set it to noeviction, or states would vanish"
+            f"Redis at {shown(url)} has maxmemory-policy {policy}: set it to noeviction, or states would vanish"
         )
     return client
+
+
+def shown(url: str) -> str:
+    """An address without the name and password that it may hold."""
+    return re.sub(r"//[^@/]*@", "//", url)
 
 
 def tag(partition: int) -> str:

@@ -75,6 +75,7 @@ class Watch:
 
     def start(self) -> None:
         """All loops are there: watch them."""
+        metrics.started()
         metrics.REGISTRY.register(metrics.LoopCollector(self._loops))
         for loop in self._loops:
             if loop.role == "scorer":

@@ -19,7 +19,7 @@ from streams.replaylog import verify
 from streams.store import RedisStore
 from streams.up import set_live
 from streams.worker import readers_of, sender
-from tests.integration.living import LA, Living, linked, living, page, police, told
+from tests.integration.living import LA, Living, linked, living, page, police, subject, told
 
 pytestmark = pytest.mark.timeout(180)
 NEW_LA = "E06000024"
@@ -28,7 +28,7 @@ NEW_LA = "E06000024"
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
     """A stack with twelve families that something happened to, and alerts about them."""
-    with living(tmp_path_factory.mktemp("living"), LA) as system:
+    with living(tmp_path_factory.mktemp("living"), LA, EHPS_LOG_LEVEL="debug") as system:
         system.publish("ehps.links.v1", [linked(person) for person in range(12)])
         system.settle()
         happened = [
@@ -186,6 +186,21 @@ def test_a_running_worker_is_healthy_and_ready(system: Living) -> None:
     for address in system.pages:
         assert page(f"{address}/healthz") == (200, "ok\n")
         assert page(f"{address}/ready") == (200, "ok\n")
+
+
+def test_no_log_line_at_any_level_holds_a_payload_a_person_or_a_family(system: Living) -> None:
+    logs = {path.name: path.read_text() for path in system.settings.data_dir.glob("worker-*.log")}
+    told = (subject(3), "person-0", "f-3", "ppn-", "early-", "binary-1", "link-E", "not JSON")
+    assert len(logs) == 2
+    assert [(name, one) for name, text in logs.items() for one in told if one in text] == []
+
+
+def test_every_batch_is_one_line_of_json(system: Living) -> None:
+    for path in system.settings.data_dir.glob("worker-*.log"):
+        lines = [line for line in path.read_text().splitlines() if line.startswith("{")]
+        batches = [line for line in map(orjson.loads, lines) if line["event"].endswith(".batch")]
+        assert batches
+        assert all({"records", "ms", "level", "timestamp"} <= line.keys() for line in batches)
 
 
 def command(system: Living, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
