@@ -130,9 +130,9 @@ def _topic_id(settings: Settings) -> str:
         return "embedded"
     from confluent_kafka import TopicCollection  # noqa: PLC0415
 
-    answer = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 2}).describe_topics(
-        TopicCollection([LOG])
-    )
+    # Named, so that it lives until the answer is there: a client that is let go takes its futures along.
+    client = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 2})
+    answer = client.describe_topics(TopicCollection([LOG]))
     return str(answer[LOG].result(timeout=10).topic_id)
 
 
