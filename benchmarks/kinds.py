@@ -29,16 +29,18 @@ class Kind(NamedTuple):
 DATE = "<date>"
 """Stands for the day on which an event happened."""
 
+LINE = 33.0
+"""A peer alerts when a score crosses this line upwards: a little over one event in a hundred."""
+
 KINDS = (
     Kind("education.attendance", {"am": "O", "pm": "O", "date": DATE}, 14),
     Kind("education.attendance", {"am": "I", "pm": "I", "date": DATE}, 10),
     Kind("education.attendance", {"am": "/", "pm": "O", "date": DATE}, 6),
-    Kind("education.enrolment", {"status": "on_roll", "school": "urn-100417"}, 3),
-    Kind("education.enrolment", {"status": "off_roll", "school": "urn-100417"}, 0.5),
+    Kind("education.enrolment", {"status": "on_roll", "school": "urn-100417"}, 1),
+    Kind("education.enrolment", {"status": "off_roll", "school": "urn-100417"}, 0.3),
     Kind("education.suspension", {"reasons": ["DB"], "days": 1.5}, 0.6, 4, 60),
     Kind("education.missing_education", {"status": "missing"}, 0.1, 9, 90),
     Kind("education.missing_education", {"status": "found"}, 0.1),
-    Kind("education.young_carer", {}, 0.3),
     Kind("health.contact", {"child_seen": True}, 9),
     Kind("health.contact", {"child_seen": False}, 5),
     Kind("health.emergency", {"reason": "injury"}, 2.5, 4, 60),
@@ -57,8 +59,8 @@ KINDS = (
     Kind("benefits.sanction", {}, 2, 3, 60),
     Kind("benefits.arrears", {"kind": "council_tax"}, 3.5, 3, 90),
     Kind("youth-justice.outcome", {"kind": "community_resolution"}, 0.4, 7, 120),
-    Kind("early-help.started", {"self_referred": False}, 1),
-    Kind("early-help.ended", {"reason": "outcomes_met"}, 0.6),
+    Kind("early-help.started", {"self_referred": False}, 0.4),
+    Kind("early-help.ended", {"reason": "outcomes_met"}, 2),
     Kind("early-help.progress", {"goals_met": True}, 4),
     Kind("police.notification", {"grade": "green", "child_present": True}, 4, 4, 60),
     Kind("police.notification", {"grade": "amber", "child_present": True}, 0.9, 9, 90),
@@ -69,7 +71,8 @@ KINDS = (
     Kind("police.protection", {}, 0.05, 30, 180),
     Kind("social-care.contact", {"source": "2A", "outcome": "no_further_action"}, 2, 4, 180),
     Kind("social-care.visit", {"child_seen": True}, 6),
-    Kind("social-care.referral", {"source": "6", "need": "N1", "no_further_action": False}, 0.3, 7, 180),
+    Kind("social-care.referral", {"source": "6", "need": "N1", "no_further_action": False}, 0.2, 7, 180),
+    Kind("social-care.closure", {"reason": "RC8"}, 2),
 )  # fmt: skip
 
 

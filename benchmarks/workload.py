@@ -56,6 +56,7 @@ class Workload:
         events: how many; ends at `end_s`.
         families: how many they are about.
         clones: every `clones` families share a weight, so that another number of families leaves the skew as it is.
+        pace: events a family and year.
         first: event at which it begins, a multiple of `CHUNK`: to go on where another ended.
     """
 
@@ -63,13 +64,14 @@ class Workload:
     families: int
     seed: int = 1
     clones: int = 1
+    pace: int = EVENTS_A_YEAR
     first: int = 0
     end_s: int = END_S
 
     @property
     def gap_s(self) -> float:
         """Seconds between two events."""
-        return YEAR_S / (self.families * EVENTS_A_YEAR)
+        return YEAR_S / (self.families * self.pace)
 
     @property
     def start_s(self) -> float:
@@ -83,7 +85,12 @@ class Workload:
 
     def then(self, events: int, first: int) -> Workload:
         """Another part of the same stream of time: event n of both is the same moment."""
-        return replace(self, events=events, first=first, end_s=int(self.start_s + (first + events) * self.gap_s))
+        return replace(
+            self,
+            events=events,
+            first=first,
+            end_s=int(self.start_s + (first + events) * self.gap_s),
+        )
 
     @cached_property
     def _cumulative(self) -> np.ndarray:
@@ -101,12 +108,16 @@ class Workload:
         base = np.searchsorted(self._cumulative, dice.random(CHUNK), side="right")
         families = (base * self.clones + dice.integers(0, self.clones, CHUNK)).tolist()
         people = dice.integers(0, PEOPLE, CHUNK).tolist()
-        recorded = (self.start_s + (number * CHUNK + np.arange(CHUNK)) * self.gap_s).astype(np.int64)
+        recorded = (self.start_s + (number * CHUNK + np.arange(CHUNK)) * self.gap_s).astype(
+            np.int64
+        )
         late = np.where(dice.random(CHUNK) < LATE, dice.integers(0, 5 * DAY_S, CHUNK), 60)
         times, sent_at = _iso(recorded - late), _iso(recorded)
         ids = np.random.default_rng([self.seed, number, 1]).bytes(16 * CHUNK).hex()
         result: list[Sent] = []
-        back = np.where(dice.random(CHUNK) < REPEATS, dice.integers(1, REPEAT_BACK_MAX, CHUNK), 0).tolist()
+        back = np.where(
+            dice.random(CHUNK) < REPEATS, dice.integers(1, REPEAT_BACK_MAX, CHUNK), 0
+        ).tolist()
         for n in range(CHUNK):
             if 0 < back[n] <= n:
                 result.append(result[n - back[n]])
@@ -117,7 +128,9 @@ class Workload:
                 f'{{"specversion":"1.0","id":"{ids[32 * n : 32 * n + 32]}",{head},"subject":"{subject}",'
                 f'"time":"{times[n]}Z","recordedtime":"{sent_at[n]}Z",{tail.replace(DATE, times[n][:10])}'
             )
-            result.append(Sent(family_name(families[n]), subject, source, int(recorded[n]), value.encode()))
+            result.append(
+                Sent(family_name(families[n]), subject, source, int(recorded[n]), value.encode())
+            )
         return result
 
 

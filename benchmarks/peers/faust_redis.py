@@ -21,6 +21,7 @@ app = faust.App(
     web_enabled=False,
     cython_optimizations=True,
     producer_compression_type="lz4",
+    producer_linger=0.01,
     datadir=os.environ["BENCH_DIR"],
 )
 events = app.topic(os.environ["BENCH_TOPIC"], key_type=bytes, value_type=bytes)

@@ -11,13 +11,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from benchmarks.kinds import FEATURES, KINDS, label
+from benchmarks.kinds import FEATURES, KINDS, LINE, label
 
 IDS = 32
 DAY_S = 86_400
 DAYS_MAX = 730
-LINE = 33.0
-STATE = np.dtype([("seen_s", "<i8"), ("next", "<i8"), ("ids", "<u8", IDS), ("sums", "<f8", len(KINDS))])
+STATE = np.dtype(
+    [("seen_s", "<i8"), ("next", "<i8"), ("ids", "<u8", IDS), ("sums", "<f8", len(KINDS))]
+)
 WEIGHTS = np.array([kind.points for kind in KINDS])
 HALF_LIVES = np.array([kind.half_life for kind in KINDS])
 DECAY = 2 ** (-np.arange(DAYS_MAX + 1)[:, None] / HALF_LIVES)

@@ -10,6 +10,14 @@ from benchmarks.meter import Meter
 from benchmarks.peers.job import alert_of, fold
 
 meter = Meter()
+app = Application(
+    broker_address=os.environ["BENCH_KAFKA"],
+    consumer_group=os.environ["BENCH_RUN"],
+    auto_offset_reset="earliest",
+    state_dir=os.environ["BENCH_DIR"],
+    producer_extra_config={"compression.type": "lz4"},
+    loglevel="WARNING",
+)
 
 
 def score(value, key, timestamp, headers, state: State):
@@ -18,7 +26,8 @@ def score(value, key, timestamp, headers, state: State):
         meter.repeats += 1
     else:
         state.set_bytes("family", outcome.state)
-    meter.count()
+    if meter.count():
+        app.stop()
     if outcome.alert is None:
         return None
     meter.alerts += 1
@@ -26,19 +35,13 @@ def score(value, key, timestamp, headers, state: State):
 
 
 def main() -> None:
-    app = Application(
-        broker_address=os.environ["BENCH_KAFKA"],
-        consumer_group=os.environ["BENCH_RUN"],
-        auto_offset_reset="earliest",
-        state_dir=os.environ["BENCH_DIR"],
-        producer_extra_config={"compression.type": "lz4"},
-        loglevel="WARNING",
+    events = app.topic(
+        os.environ["BENCH_TOPIC"], key_deserializer="str", value_deserializer="bytes"
     )
-    events = app.topic(os.environ["BENCH_TOPIC"], key_deserializer="str", value_deserializer="bytes")
     alerts = app.topic(os.environ["BENCH_ALERTS"], key_serializer="str", value_serializer="bytes")
     frame = app.dataframe(events).apply(score, stateful=True, metadata=True)
     frame.filter(lambda alert: alert is not None).to_topic(alerts)
-    app.run(count=meter.total)
+    app.run()
     meter.finish()
 
 
