@@ -45,7 +45,13 @@ fmt: setup  ## Format and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## Speed against peers and limits, on a real Kafka and Redis
+.venv-bench/.installed: requirements/bench.txt $(filter .uv/bin/uv,$(UV))
+	@echo "Installing the benchmarks' peers into .venv-bench ..."
+	@$(UV) venv --quiet --allow-existing --python '>=3.11,<3.13' .venv-bench
+	@$(UV) pip sync --quiet --require-hashes --python .venv-bench/bin/python requirements/bench.txt
+	@touch $@
+
+bench: setup .venv-bench/.installed  ## Speed against peers and limits, on a real Kafka and Redis
 	$(BIN)/python -m benchmarks $(ARGS)
 
 stack: setup  ## A real Kafka (Java and Maven) and Redis until Ctrl-C; other commands find them
@@ -57,3 +63,4 @@ docs: setup  ## The tables of the documentation that the code knows best
 lock: $(UV)  ## Resolve the locked requirement files anew
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url -o requirements/runtime.txt pyproject.toml
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev -o requirements/dev.txt pyproject.toml
+	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --group bench -o requirements/bench.txt

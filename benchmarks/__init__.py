@@ -1,0 +1,1 @@
+"""Speed of EHPS against peers and limits, in one run on one broker: `python -m benchmarks`."""

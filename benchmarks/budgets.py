@@ -1,0 +1,186 @@
+"""What must hold, as ratios within one run: each row compares medians, and says how many times is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+PYTHON_PEERS = ("quix", "bytewax")
+
+
+class Budget(NamedTuple):
+    """A row of the table. `bound` is a least value, or with `most` a greatest one."""
+
+    what: str
+    bound: float
+    unit: str
+    value: Callable[[Figures], float]
+    most: bool = False
+
+
+class Verdict(NamedTuple):
+    """A budget and what was measured; `value` None: a part of it was not measured."""
+
+    what: str
+    bound: float
+    unit: str
+    most: bool
+    value: float | None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it holds."""
+        if self.value is None:
+            return None
+        return self.value <= self.bound if self.most else self.value >= self.bound
+
+
+class Figures:
+    """Medians of the systems and the figures measured once; a missing one raises `KeyError`."""
+
+    def __init__(self, systems: Mapping[str, Mapping[str, float]], once: Mapping[str, Any]) -> None:
+        self._systems, self.once = systems, once
+
+    def rate(self, name: str) -> float:
+        """Events a second."""
+        return self._systems[name]["events_per_s"]
+
+    def cpu_us(self, name: str) -> float:
+        """Microseconds of the system's own processor time an event."""
+        return self._systems[name]["system_us"]
+
+    def started_s(self, name: str) -> float:
+        """Seconds from the process's start to its first record done."""
+        return self._systems[name]["started_s"]
+
+    def best_rate(self) -> float:
+        """Of the Python peers, the fastest's."""
+        return max(self.rate(name) for name in PYTHON_PEERS)
+
+    def best_cpu_us(self) -> float:
+        """Of the Python peers, the thriftiest's."""
+        return min(self.cpu_us(name) for name in PYTHON_PEERS)
+
+    def path_cpu_us(self) -> float:
+        """The whole path, measured together or apart: whichever is more."""
+        return max(
+            self.cpu_us("ehps-path"), self.cpu_us("ehps-intake") + self.cpu_us("ehps-scorer")
+        )
+
+    def growth(self, case: str, base: str) -> float:
+        """Cost of an event, Redis included, in one case against another."""
+        cases = self.once["growth"]
+        return cases[case]["cpu_us_with_redis"] / cases[base]["cpu_us_with_redis"]
+
+
+BUDGETS = (
+    Budget(
+        "one hop in one EHPS worker, against the best Python peer",
+        3,
+        "x",
+        lambda f: f.rate("ehps-onehop") / f.best_rate(),
+    ),
+    Budget(
+        "scorer worker, against the best Python peer",
+        5,
+        "x",
+        lambda f: f.rate("ehps-scorer") / f.best_rate(),
+    ),
+    Budget(
+        "whole path's CPU an event, against the best Python peer's one hop",
+        0.5,
+        "x",
+        lambda f: f.path_cpu_us() / f.best_cpu_us(),
+        True,
+    ),
+    Budget(
+        "scorer worker, against Kafka Streams exactly once",
+        4,
+        "x",
+        lambda f: f.rate("ehps-scorer") / f.rate("kstreams-eos"),
+    ),
+    Budget(
+        "scorer worker, against a Faust agent with a table",
+        30,
+        "x",
+        lambda f: f.rate("ehps-scorer") / f.rate("faust-table"),
+    ),
+    Budget(
+        "scorer worker, against its limit",
+        0.5,
+        "x",
+        lambda f: f.rate("ehps-scorer") / f.rate("limit-states"),
+    ),
+    Budget(
+        "intake worker, against consume + pydantic",
+        0.6,
+        "x",
+        lambda f: f.rate("ehps-intake") / f.rate("limit-pydantic"),
+    ),
+    Budget(
+        "two scorer workers' CPU an event, against one",
+        1.15,
+        "x",
+        lambda f: f.cpu_us("ehps-two") / f.cpu_us("ehps-scorer"),
+        True,
+    ),
+    Budget(
+        "cost of an event with many families, against few",
+        1.15,
+        "x",
+        lambda f: f.growth("many", "few"),
+        True,
+    ),
+    Budget(
+        "cost of an event after ten times the events",
+        1.15,
+        "x",
+        lambda f: f.growth("old", "young"),
+        True,
+    ),
+    Budget(
+        "receipt to alert, median", 4, "ms", lambda f: f.once["latency"]["alerts"]["p50_ms"], True
+    ),
+    Budget(
+        "receipt to alert, 99 of 100",
+        15,
+        "ms",
+        lambda f: f.once["latency"]["alerts"]["p99_ms"],
+        True,
+    ),
+    Budget("state of a family, median", 1024, "bytes", lambda f: f.once["states"]["median"], True),
+    Budget(
+        "state of a family, 99 of 100", 12 * 1024, "bytes", lambda f: f.once["states"]["p99"], True
+    ),
+    Budget(
+        "rebuild on one core, against the live scorer",
+        1.5,
+        "x",
+        lambda f: f.rate("ehps-rebuild") / f.rate("ehps-scorer"),
+    ),
+    Budget(
+        "scorer worker's start to its first record",
+        2,
+        "s",
+        lambda f: f.started_s("ehps-scorer"),
+        True,
+    ),
+    Budget(
+        "intake worker's start to its first record",
+        2,
+        "s",
+        lambda f: f.started_s("ehps-intake"),
+        True,
+    ),
+)
+
+
+def judge(systems: Mapping[str, Mapping[str, float]], once: Mapping[str, Any]) -> Iterator[Verdict]:
+    """Every budget against what was measured."""
+    figures = Figures(systems, once)
+    for budget in BUDGETS:
+        try:
+            value: float | None = budget.value(figures)
+        except KeyError:
+            value = None
+        yield Verdict(budget.what, budget.bound, budget.unit, budget.most, value)

@@ -1,0 +1,104 @@
+"""What nothing in Python can beat: reading alone, reading and parsing, reading and one read and write of the states.
+
+python -m benchmarks.limits consume|orjson|pydantic|states
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import orjson
+import redis
+from confluent_kafka import Message
+from pydantic import Field, TypeAdapter
+
+from benchmarks.meter import Meter
+from ehps.advance import Needs, Step
+from ehps.log import HEAD_BYTES
+from schemas.events import EVENT_TYPES
+from streams.kafka import consumer, drain, good
+from streams.logwriter import EHPS
+from streams.store import RedisStore
+
+RECORDS_MAX = 2000
+
+Work = Callable[[list[Message]], None]
+
+
+def consume(messages: list[Message]) -> None:
+    """Nothing."""
+
+
+def parse(messages: list[Message]) -> None:
+    """JSON to dictionaries."""
+    for message in messages:
+        orjson.loads(message.value())
+
+
+def validation() -> Work:
+    """Pydantic's fastest way to the contracts' own models: a union told apart by `type`, from bytes."""
+    models: Any = Annotated[tuple(EVENT_TYPES.values()), Field(discriminator="type")]
+    adapter = TypeAdapter(models)
+
+    def validate(messages: list[Message]) -> None:
+        for message in messages:
+            adapter.validate_json(message.value())
+
+    return validate
+
+
+def states() -> Work:
+    """The compact form out of the header; one read and one write of the families that a batch names, no thinking.
+
+    A state grows by its records' facts, as the scorer's does, so that as many bytes travel.
+    """
+    store = RedisStore(redis.Redis.from_url(os.environ["BENCH_REDIS"]))
+
+    def touch(messages: list[Message]) -> None:
+        by_partition: dict[int, dict[str, bytes]] = {}
+        ends: dict[int, int] = {}
+        for message in messages:
+            compact = next(value for name, value in message.headers() if name == EHPS)
+            ends[message.partition()] = message.offset() + 1
+            facts = by_partition.setdefault(message.partition(), {})
+            key = message.key()
+            if key:
+                name = key.decode()
+                facts[name] = facts.get(name, b"") + compact[HEAD_BYTES:]
+        for partition, facts in by_partition.items():
+            snapshot = store.read(partition, Needs(list(facts), []))
+            grown = {name: (snapshot.families[name] or b"") + new for name, new in facts.items()}
+            step = Step(
+                ends[partition], snapshot.partition or b"", grown, {}, [], [], len(messages)
+            )
+            store.commit(partition, snapshot.offset, step, b"{}")
+
+    return touch
+
+
+MODES: dict[str, Callable[[], Work]] = {
+    "consume": lambda: consume,
+    "orjson": lambda: parse,
+    "pydantic": validation,
+    "states": states,
+}
+
+
+def main() -> None:
+    """Until every record of the topic is read."""
+    meter, work = Meter(), MODES[sys.argv[1]]()
+    client = consumer(os.environ["BENCH_KAFKA"], os.environ["BENCH_RUN"])
+    client.subscribe([os.environ["BENCH_TOPIC"]])
+    done = False
+    while not done:
+        messages = good(drain(client, RECORDS_MAX, 0.5))
+        work(messages)
+        done = meter.count(len(messages))
+    meter.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""A rebuild: the log read from Kafka through the core, states in memory. One process, every partition in turn."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from benchmarks.meter import Meter
+from benchmarks.seeds import fresh
+from benchmarks.stage import PARTITIONS
+from benchmarks.workload import Workload
+from ehps.library import Library
+from ehps.replay import replay
+from schemas.topics import LOG
+from streams.kafka import read_topic
+from streams.replaylog import log_record
+
+
+def main(events: int, families: int, seed: int) -> None:
+    """Seed as the scorer was seeded, then replay the log."""
+    stores, library, meter = fresh(Workload(events, families, seed)), Library.packaged(), Meter()
+    for partition in range(PARTITIONS):
+        stores[partition].offset = 0
+        records = map(
+            log_record, read_topic(os.environ["BENCH_KAFKA"], LOG, partitions=[partition])
+        )
+        for step in replay(records, library, partition, stores[partition]):
+            meter.alerts += len(step.alerts)
+            meter.count(step.records)
+    meter.finish()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
