@@ -12,10 +12,12 @@ from tests.sim.world import World
 
 
 def world_at_rest() -> World:
-    """One that went through its troubles."""
+    """One that went through its troubles; its scorers have ended since."""
     world = World(1)
     world.run()
     assert world.deaths == []
+    for process in world.processes:
+        process.stop()
     return world
 
 
@@ -55,7 +57,7 @@ def test_a_log_that_is_not_the_one_stops_the_scorer(
     before = world.redis.held.copy()
     scorer = ScorerProcess(world)
 
-    for _ in range(5):
+    for _ in range(4):
         scorer.turn()
 
     assert said in world.deaths[0]

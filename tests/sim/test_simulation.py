@@ -6,10 +6,8 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from tests.sim.mutants import MUTANTS, Mutant
 from tests.sim.verdict import complaints
@@ -20,15 +18,6 @@ SEEDS = 2000
 CHUNK = 100
 MUTANT_SEEDS_MAX = 400
 """Runs within which every deliberate defect must show."""
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Workers log each batch: here there are millions."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    yield
-    structlog.configure(**before)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

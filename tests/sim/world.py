@@ -38,7 +38,7 @@ OFF = 0.4
 """Share of runs in which a kind is off: what always happens hides what seldom does."""
 DEPTH_MAX = 3
 SCORERS_MAX, INTAKES_MAX = 4, 3
-TURNS_A_MESSAGE = 5
+TURNS_A_MESSAGE = 4
 ROUNDS_MAX = 400
 """Quiet rounds after which a world that has not come to rest never will."""
 
@@ -77,7 +77,7 @@ class World:
             for _ in range(self.random.randint(1, 2 * TURNS_A_MESSAGE)):
                 self._turn()
             self._publish()
-        for _ in range(10 * TURNS_A_MESSAGE):
+        for _ in range(8 * TURNS_A_MESSAGE):
             self._turn()
         self._quiet = True
         self._settle()

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from families import LA, LIBRARY, START, Log, event, retraction, subject
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from ehps.catalogue import FACTS_MAX
 from ehps.errors import InvariantBroken
 from ehps.facts import FACT, Facts, merge
+from ehps.log import RecordKind, pack_other
 from ehps.state import Family, Partition
 
 Tell = Callable[[Log], Any]
@@ -100,6 +102,21 @@ def test_outputs_and_states_do_not_depend_on_how_the_log_is_cut(
     assert whole.alert_bytes == cut.alert_bytes
     assert whole.score_bytes == cut.score_bytes
     assert whole.store == cut.store
+
+
+def test_an_alert_shows_a_decision_in_the_same_bytes_however_the_log_is_cut() -> None:
+    log = Log().open(3)
+    log.member(1, "2020-03")
+    data = {"alert_id": "0" * 32, "action": "accept"}
+    decision = {"id": "d1", "time": START.isoformat(), "data": data}
+    log.write(f"{LA}:f1", pack_other(RecordKind.DECISION, LA), orjson.dumps(decision))
+    for kind in ("police.marac", "social-care.section47", "police.protection"):
+        log.tell(event(kind, log.now, 1, **({"risk": "high"} if kind == "police.marac" else {})))
+
+    whole, cut = log.run(), log.run(1)
+
+    assert whole.alerts[0]["last_decision"] is not None
+    assert whole.alert_bytes == cut.alert_bytes
 
 
 @settings(max_examples=25, deadline=None)
