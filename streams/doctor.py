@@ -21,8 +21,8 @@ from streams import checks
 from streams.checks import Finding, Look
 from streams.config import Settings
 from streams.deadletters import SOURCES
+from streams.errors import BrokerUnavailable
 from streams.guard import LogGuard
-from streams.kafka import watermarks
 from streams.kept import Kept
 from streams.store import LIVE, RedisStore, Registry, shown
 from streams.worker import topic_id
@@ -50,12 +50,10 @@ def examine(settings: Settings) -> dict[str, Any]:
         report["redis_server"] = _server(client)
         found += checks.redis_server(client)
     if kafka:
-        found += checks.topics(settings)
-        report["log_partitions"] = len(Kept(settings).watermarks(LOG))
-        report["dead_letters"] = refused = _dead_letters(settings)
-        found += checks.refused(settings, refused)
-    if kafka and report["log_partitions"]:
-        found += _flow(settings, client, report)
+        try:
+            found += _broker(settings, client, report)
+        except BrokerUnavailable as error:
+            found.append(Finding("broker_unsteady", str(error), "look again in a minute"))
     problems = [finding._asdict() for finding in found]
     return {"ok": not problems, **report, "problems": problems}
 
@@ -69,6 +67,18 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def _broker(
+    settings: Settings, client: redis.Redis | None, report: dict[str, Any]
+) -> Iterator[Finding]:
+    """What the topics say."""
+    yield from checks.topics(settings)
+    report["log_partitions"] = len(Kept(settings).watermarks(LOG))
+    report["dead_letters"] = refused = _dead_letters(settings)
+    yield from checks.refused(settings, refused)
+    if report["log_partitions"]:
+        yield from _flow(settings, client, report)
 
 
 def _flow(
@@ -154,9 +164,9 @@ def _authority(la: str, mode: str, registry: Registry, states: list[Partition]) 
 
 
 def _dead_letters(settings: Settings) -> dict[str, int]:
-    found = {}
+    found, kept = {}, Kept(settings)
     for source in SOURCES:
-        marks = watermarks(settings.kafka, dead_letter_topic(source))
+        marks = kept.watermarks(dead_letter_topic(source))
         found[source] = sum(high for _, high in marks.values())
     return {source: count for source, count in found.items() if count}
 

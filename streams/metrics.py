@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 
 import orjson
@@ -100,6 +101,11 @@ def started() -> None:
     BUILD.info({"version": version("ehps"), "kernel": str(KERNEL_VERSION)})
 
 
+@cache
+def _step(role: str, step: str) -> Histogram:
+    return STEP_SECONDS.labels(role, step)
+
+
 class Laps:
     """A stopwatch over the steps of one batch."""
 
@@ -109,7 +115,7 @@ class Laps:
     def lap(self, step: str) -> None:
         """The step ended now."""
         now = time.perf_counter()
-        STEP_SECONDS.labels(self._role, step).observe(now - self._at)
+        _step(self._role, step).observe(now - self._at)
         self._at = now
 
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaException, TopicPartition
 
 Place = tuple[str, int]
+ASK_S = 0.5
+"""A busy loop asks for the ends of all its partitions no more often than this."""
 
 
 class Lag(NamedTuple):
@@ -49,6 +51,7 @@ class Progress:
         self._next: dict[Place, int] = {}
         self._behind: dict[Place, int] = {}
         self._since_ms: dict[Place, int] = {}
+        self._busy, self._asked = False, 0.0
 
     def own(self, client: Any, places: Sequence[TopicPartition]) -> None:
         """A new assignment. Where no start is said, the lag is known from the first finished record on.
@@ -80,10 +83,15 @@ class Progress:
             self.states = {**self.states, partition: state}
         self.trouble = None
         self.marks += 1
+        self._busy = True
 
     def rest(self) -> None:
         """Nothing is in hand. That is progress too, if nothing waits."""
         self.in_hand = 0
+        now = time.monotonic()
+        if self._busy and now - self._asked < ASK_S:
+            return
+        self._busy, self._asked = False, now
         self._behind = {place: self._ask(place) for place in self._next}
         clear = [place for place, records in self._behind.items() if not records]
         self._since_ms = {**self._since_ms, **dict.fromkeys(clear, int(time.time() * 1000))}

@@ -13,7 +13,7 @@ from ehps.advance import Needs, Step
 from ehps.replay import MemoryStore
 from streams.errors import Conflict, LookupsLost
 from streams.ports import Link, Parked, Stretch
-from streams.store import RedisStore, Registry
+from streams.store import RedisStore, Registry, prefix, tag
 from tests.sim import redis as model
 
 SEQUENCES, COMMANDS = 300, 40
@@ -198,3 +198,22 @@ def test_no_more_is_parked_for_a_person_than_the_bound(
     registry.learn(Stretch("ehps.unlinked.v1", 0, 0, 5), parked=events)
 
     assert list(registry.parked(PEOPLE[0])) == ["t/0/0", "t/0/1"]
+
+
+def test_a_batch_that_was_read_before_a_rebuild_switched_cannot_be_committed(
+    client: Redis,
+) -> None:
+    store, wanted = RedisStore(client), Needs(["E06000023:f-1"], [])
+    before = store.read(7, wanted)
+    rebuilt = {"offset": 5, "state": b"rebuilt", "guard": b"{}", "f:E06000023:f-1": b"healed"}
+    client.mset({f"{prefix(7, 'g1')}:{name}": value for name, value in rebuilt.items()})
+    client.set(f"{tag(7)}:generation", "g1")
+    step = Step(1, b"damaged", {"E06000023:f-1": b"damaged"}, {}, [], [], 1)
+    with pytest.raises(Conflict, match="rebuilt meanwhile"):
+        store.commit(7, before.offset, step, b"{}")
+    after = store.read(7, wanted)
+    assert (before.offset, before.partition) == (0, None)
+    assert (after.offset, after.partition) == (5, b"rebuilt")
+    assert after.families == {"E06000023:f-1": b"healed"}
+    assert store.offset(7) == 5
+    assert b"damaged" not in {client.get(key) for key in client.keys("*")}

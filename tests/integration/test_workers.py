@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 from deploy.child import free_port
 from deploy.embedded import EmbeddedBroker, EmbeddedValkey
 from deploy.health import problem
-from ehps.content import Library
+from ehps.library import Library
 from ehps.log import RecordKind, pack_other
 from schemas.topics import LOG
 from streams.app import CRASH_CODE

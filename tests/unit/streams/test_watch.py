@@ -1,5 +1,6 @@
 """Accounts of loops, the watchdog, what a log line says of an error, and what a letter keeps."""
 
+import os
 from typing import Any
 
 import pytest
@@ -7,8 +8,10 @@ from confluent_kafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
+from structlog.testing import capture_logs
 
 from schemas.topics import LOG
+from streams.app import CRASH_CODE, crash
 from streams.deadletters import (
     ATTEMPTS,
     ATTEMPTS_MAX,
@@ -136,18 +139,23 @@ def test_a_lost_partition_is_forgotten() -> None:
     assert (progress.lags(), progress.states) == ({}, {})
 
 
-def test_a_log_line_never_quotes_what_a_library_choked_on() -> None:
+def test_a_crash_never_quotes_what_a_library_choked_on(monkeypatch: pytest.MonkeyPatch) -> None:
     class Told(BaseModel):
         born: int
 
-    try:
-        Told.model_validate({"born": "person-0123 of 7 Mill Lane"})
-    except ValidationError as error:
-        said = described(error)
-    assert said["error"] == "ValidationError"
-    assert "test_watch.py" in said["raised"]
-    assert "person" not in str(said)
-    assert "Mill" not in str(said)
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    with capture_logs() as lines:
+        try:
+            Told.model_validate({"born": "person-0123 of 7 Mill Lane"})
+        except ValidationError as error:
+            crash("scorer", error)
+    assert codes == [CRASH_CODE]
+    assert lines[0]["event"] == "scorer.crashed"
+    assert lines[0]["error"] == "ValidationError"
+    assert "test_watch.py" in lines[0]["raised"]
+    assert "person" not in str(lines)
+    assert "Mill" not in str(lines)
 
 
 def test_a_log_line_gives_our_own_sentences() -> None:
