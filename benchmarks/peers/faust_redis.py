@@ -20,7 +20,6 @@ app = faust.App(
     value_serializer="raw",
     web_enabled=False,
     cython_optimizations=True,
-    producer_compression_type="lz4",
     producer_linger=0.01,
     datadir=os.environ["BENCH_DIR"],
 )
