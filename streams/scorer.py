@@ -1,6 +1,6 @@
 """The scorer: the commit protocol, top to bottom.
 
-For every batch of a log partition (`_step`):
+For every batch (`_step`), the records of each partition:
   1. read      offset, partition state, due timers and families from Redis, in one atomic call;
   2. compare   if Redis does not stand at the batch's first record, advance nothing: go to where Redis stands;
   3. advance   the pure transition;
@@ -13,7 +13,6 @@ again under the same ids. Outputs go before state: the other order would lose an
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import redis
@@ -81,53 +80,43 @@ class Scorer:
         self._reader.subscribe([LOG], on_assign=self._assigned)
 
     def turn(self) -> None:
-        """Read once, and take what came through the protocol, partition by partition."""
+        """Read once, and take what came through the protocol."""
         if self._astray:
             self._find_place()
         self._astray = True  # until all is done: what was read and not committed must be read again
         batches = self._read()
-        for partition, records in batches.items():
-            for first in range(0, len(records), FAMILIES_MAX):
-                if not self._step(partition, records[first : first + FAMILIES_MAX]):
-                    break
+        for batch in _batches(batches):
+            self._step(batch)
         self._astray = not batches and self._went_back()
         self._teller.tell()
         self._progress.rest()
 
-    def _step(self, partition: int, records: list[LogRecord]) -> bool:
-        """One batch through the protocol. False: Redis stands elsewhere, and reading goes on from there."""
-        began, laps = time.perf_counter(), metrics.Laps("scorer")
-        snapshot = self._store.read(partition, needs(records))
-        if snapshot.offset != records[0].offset:
-            self._go_to(partition, snapshot.offset)
-            return False
-        laps.lap("read")
-        step = advance(snapshot, records, self._library, partition)
-        laps.lap("advance")
-        said = self._said.get(partition, 0)
-        self._send(step, said)
+    def _step(self, batch: dict[int, list[LogRecord]]) -> None:
+        """One batch of each partition through the protocol; one wait for deliveries serves them all."""
+        laps, sent = metrics.Laps("scorer"), []
+        for partition, records in batch.items():
+            snapshot = self._store.read(partition, needs(records))
+            laps.lap("read")
+            if snapshot.offset != records[0].offset:
+                self._go_to(partition, snapshot.offset)
+                continue
+            step = advance(snapshot, records, self._library, partition)
+            said = self._said.get(partition, 0)
+            self._send(step, said)
+            sent.append((partition, records, step, said))
+            laps.lap("advance")
         self._sender.confirm()
         laps.lap("send")
-        self._store.commit(partition, snapshot.offset, step, self._guard.seal(records[-1]))
+        for partition, records, step, said in sent:
+            self._store.commit(partition, records[0].offset, step, self._guard.seal(records[-1]))
+            self._stands[partition] = step.offset
+            if step.offset > said:
+                self._said[partition] = step.offset
+                self._teller.done(LOG, partition, step.offset)
+            self._account(partition, step, said)
         laps.lap("commit")
-        self._stands[partition] = step.offset
-        if step.offset > said:
-            self._said[partition] = step.offset
-            self._teller.done(LOG, partition, step.offset)
-            self._teller.tell()
+        self._teller.tell()
         laps.lap("tell")
-        self._account(partition, step, said)
-        logger().info(
-            "scorer.batch",
-            partition=partition,
-            offset=step.offset,
-            records=step.records,
-            families=len(step.states),
-            alerts=len(step.alerts),
-            scores=len(step.scores),
-            ms=round((time.perf_counter() - began) * 1000, 1),
-        )
-        return True
 
     def _account(self, partition: int, step: Step, said: int) -> None:
         """What metrics and watchdog are told of a batch that is done."""
@@ -142,6 +131,15 @@ class Scorer:
                 metrics.alerted(alert, _received_ms(messages[alert.offset - first]))
         newest = messages[step.offset - 1 - first]
         self._progress.moved(LOG, partition, step.offset, newest.timestamp()[1], step.partition)
+        logger().info(
+            "scorer.batch",
+            partition=partition,
+            offset=step.offset,
+            records=step.records,
+            families=len(step.states),
+            alerts=len(step.alerts),
+            scores=len(step.scores),
+        )
 
     def _send(self, step: Step, said: int) -> None:
         """Everything from offset `said` on: a rebuild is silent on what Kafka's commit proves was delivered."""
@@ -215,6 +213,14 @@ def _received_ms(message: Message) -> int | None:
     """When the broker received the agency's record behind a log record; None where that is not said."""
     raw = dict(headers_of(message)).get(RECEIVED)
     return None if raw is None else int.from_bytes(raw, "big")
+
+
+def _batches(read: dict[int, list[LogRecord]]) -> Iterator[dict[int, list[LogRecord]]]:
+    """What was read, cut so that none has more than `FAMILIES_MAX` records of a partition."""
+    longest = max(map(len, read.values()), default=0)
+    for first in range(0, longest, FAMILIES_MAX):
+        parts = {at: records[first : first + FAMILIES_MAX] for at, records in read.items()}
+        yield {partition: records for partition, records in parts.items() if records}
 
 
 def _unbroken(messages: list[Message]) -> Iterator[LogRecord]:

@@ -68,7 +68,7 @@ def replaced(owner: Any, name: str, stand_in: Any) -> Patch:
     return lambda patch: patch.setattr(owner, name, stand_in)
 
 
-COMMIT = "self._store.commit(partition, snapshot.offset, step, self._guard.seal(records[-1]))"
+COMMIT = "self._store.commit(partition, records[0].offset, step, self._guard.seal(records[-1]))"
 SEND = "self._send(step, said)"
 SAID = "said = self._said.get(partition, 0)\n"
 COMPARE = "if snapshot.offset != records[0].offset:"
@@ -103,7 +103,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "states committed before outputs are sent",
         "a crash between the two loses the alert",
-        rewritten(Scorer, "_step", (COMMIT, "pass"), (SEND, f"{COMMIT}\n    {SEND}")),
+        rewritten(Scorer, "_step", (COMMIT, "pass"), (SEND, f"{COMMIT}; {SEND}")),
     ),
     Mutant(
         "no comparison of offsets at reading",
@@ -153,7 +153,7 @@ MUTANTS: tuple[Mutant, ...] = (
             (
                 SAID,
                 SAID
-                + "    self._teller.done(LOG, partition, step.offset)\n    self._teller.tell()\n",
+                + "        self._teller.done(LOG, partition, step.offset)\n        self._teller.tell()\n",
             ),
         ),
     ),
