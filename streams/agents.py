@@ -41,8 +41,7 @@ class Links:
     def take(self, stretch: Stretch, records: list[Record]) -> None:
         """One batch, everything confirmed before the look-up changes: no event overtakes its membership."""
         now, authorities = self._clock(), self._registry.served()
-        taken: list[Event] = []
-        held: dict[str, Link | None] = {}
+        taken: list[tuple[Event, str]] = []
         for record in records:
             verdict = validate_link(record.value, record.headers, now)
             if isinstance(verdict, Event) and verdict.la not in authorities:
@@ -55,14 +54,14 @@ class Links:
             if isinstance(verdict, Rejection):
                 dead_letter(self._sender, record, verdict, now, "links")
             else:
-                if verdict.subject not in held:
-                    held[verdict.subject] = self._registry.link(verdict.subject)
-                self._write(verdict, coordinates(record), held)
-                taken.append(verdict)
+                taken.append((verdict, coordinates(record)))
+        subjects = list(dict.fromkeys(link.subject for link, _ in taken))
+        held = dict(zip(subjects, self._registry.links(subjects), strict=True))
+        for link, place in taken:
+            self._write(link, place, held)
         self._sender.confirm()
-        self._registry.learn(stretch, links=[_looked_up(link) for link in taken])
-        for subject in dict.fromkeys(link.subject for link in taken):
-            self._parking.release(subject)
+        self._registry.learn(stretch, links=[_looked_up(link) for link, _ in taken])
+        self._parking.release(subjects)
 
     def _write(self, link: Event, place: str, held: dict[str, Link | None]) -> None:
         """The family learns of its member. Who moved leaves the old family; an old link joins nobody any more."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from streams.config import Settings
 from streams.logs import described, logger
 from streams.patience import PASSING
 from streams.segments import Record
+from streams.transport import use_fetch_wait
 
 CRASH_CODE = 70
 """Exit code of a process that stops before it commits something wrong (sysexits: internal software error)."""
@@ -100,7 +102,7 @@ def build(
         topic_disable_leader=True,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=1.0,
-        broker_commit_interval=0.05,
+        broker_commit_interval=0.01,
         broker_max_poll_records=TAKE_MAX,
         stream_wait_empty=False,
         table_standby_replicas=0,
@@ -110,6 +112,7 @@ def build(
         loghandlers=[],
     )
     app.producer_only = not takes
+    use_fetch_wait(app, settings.fetch_wait_ms)
     for loop in loops:
         app.service(loop)  # type: ignore[arg-type]  # an instance is as good as a class: see _prepare_subservice
     for topic, take in takes.items():
@@ -127,9 +130,12 @@ def _agent(app: faust.App, topic: str, take: Take) -> None:
     )
 
     async def handle(stream: Any) -> AsyncIterator[None]:
-        async for events in stream.take_events(TAKE_MAX, within=0.05):
+        async for events in stream.take_events(TAKE_MAX, within=0.002):
             # Faust acknowledges a batch even when its handler raised: so nothing may be raised here.
-            await _until_done(topic, partial(take, [_record(event.message) for event in events]))
+            began, records = time.perf_counter(), [_record(event.message) for event in events]
+            await _until_done(topic, partial(take, records))
+            ms = round((time.perf_counter() - began) * 1000, 1)
+            logger().info("agent.batch", topic=topic, records=len(records), ms=ms)
             yield None
 
     app.agent(channel, name=f"agent-{topic}", concurrency=1)(handle)

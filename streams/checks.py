@@ -20,8 +20,8 @@ from schemas.topics import AGENCY_TOPICS, CONTROL, DECISIONS, LINKS, LOG, UNLINK
 from streams.config import Settings
 from streams.deadletters import SOURCES, told
 from streams.errors import LogMismatch
+from streams.groups import Groups
 from streams.guard import LogGuard
-from streams.history import Groups
 from streams.kafka import partitions_of
 from streams.kept import Kept
 from streams.logwriter import EHPS

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streams.errors import ConfigError
 
 STACK_FILE = "stack.json"
 
@@ -103,19 +105,40 @@ def load_settings(**overrides: Any) -> Settings:
 
     Args:
         overrides: from flags; None means not given.
+
+    Raises:
+        ConfigError: a value is not legal; the message names its variable.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
-    settings = Settings(**given)
+    settings = _checked(given)
     path = settings.data_dir / STACK_FILE
     if not path.exists():
         return settings
-    stack = json.loads(path.read_text())
-    found = {
-        name: stack[name] for name in ("kafka", "redis", "embedded", "segments") if name in stack
-    }
-    return Settings(**{**found, **_from_environment(), **given})
+    try:
+        stack = json.loads(path.read_text())
+        found = {name: stack[name] for name in _IN_STACK_FILE if name in stack}
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read: delete it and start the stack again") from error
+    return _checked({**found, **_from_environment(), **given})
+
+
+_IN_STACK_FILE = ("kafka", "redis", "embedded", "segments")
+
+
+def _checked(values: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        raise ConfigError(
+            f"EHPS_{name.upper()} is {str(first['input'])[:80]!r}: {first['msg'].lower()} "
+            f"({Settings.model_fields[name].description})"
+            if name in Settings.model_fields
+            else f"settings: {first['msg']}"
+        ) from error
 
 
 def _from_environment() -> dict[str, Any]:
-    environment = Settings()
+    environment = _checked({})
     return {name: getattr(environment, name) for name in environment.model_fields_set}

@@ -8,14 +8,10 @@ live already has its own clock: a backfill into it is refused.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import NamedTuple, Protocol
-
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from ehps.library import Library
 from schemas.control import Control, Heartbeat
@@ -23,23 +19,20 @@ from schemas.topics import AGENCY_TOPICS, LOG, UNLINKED, source_of
 from streams.config import Settings
 from streams.content import library as library_of
 from streams.errors import StreamsError
+from streams.groups import Groups, Place
 from streams.kafka import Sender, partitions_of, producer
 from streams.logwriter import LogWriter
 from streams.publish import Publisher, room_of
 from streams.store import HISTORY, LIVE, Registry
-from streams.throttle import LATEST
 
 DAY_S = 86_400
-WAIT_DEADLINE_S = 60.0
-"""Longest that a consumer group may make no progress at all before the backfill gives up."""
-_POLL_S = (0.002, 0.05)
-_REQUEST_S = 10.0
-
-Place = tuple[str, int]
+QUIET_DAYS_MAX = 100
+"""Days without a message whose heartbeats are confirmed together."""
+Pace = Callable[[], None]
 
 
-class NotDrained(StreamsError):
-    """A consumer group does not get on: its worker is stopped or stuck."""
+def full_speed() -> None:
+    """No pace: messages go as fast as they are taken."""
 
 
 class AlreadyLive(StreamsError):
@@ -69,61 +62,8 @@ class Clock(Protocol):
     def control(self, control: Control) -> None:
         """Write a control and confirm it."""
 
-    def beat(self, heartbeat: Heartbeat) -> None:
-        """Write a heartbeat and confirm it."""
-
-
-class Groups:
-    """Committed offsets of consumer groups, over one connection."""
-
-    def __init__(self, bootstrap: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
-
-    def committed(self, group: str, places: Iterable[Place]) -> dict[Place, int]:
-        """Offsets that a group has finished; 0 where it never committed."""
-        wanted = [TopicPartition(*place) for place in places]
-        if not wanted:
-            return {}
-        request = [ConsumerGroupTopicPartitions(group, wanted)]
-        answer = self._admin.list_consumer_group_offsets(request, request_timeout=_REQUEST_S)
-        found = answer[group].result().topic_partitions
-        return {(at.topic, at.partition): max(at.offset, 0) for at in found}
-
-    def ends(self, topic: str) -> dict[Place, int]:
-        """Next offset of every partition of a topic that has records."""
-        count = len(self._admin.list_topics(topic, timeout=_REQUEST_S).topics[topic].partitions)
-        asked = {TopicPartition(topic, number): LATEST for number in range(count)}
-        found = self._admin.list_offsets(asked, request_timeout=_REQUEST_S)
-        ends = {(at.topic, at.partition): future.result().offset for at, future in found.items()}
-        return {at: end for at, end in ends.items() if end}
-
-    def wait(
-        self, group: str, ends: Mapping[Place, int], deadline_s: float = WAIT_DEADLINE_S
-    ) -> None:
-        """Return once the group has committed up to `ends`.
-
-        Raises:
-            NotDrained: it made no progress for `deadline_s` seconds.
-        """
-        delay, deadline, best = _POLL_S[0], time.monotonic() + deadline_s, -1
-        while True:
-            done = self.committed(group, ends)
-            behind = {
-                at: end - done.get(at, 0) for at, end in ends.items() if done.get(at, 0) < end
-            }
-            if not behind:
-                return
-            if (now := sum(done.values())) > best:
-                best, deadline = now, time.monotonic() + deadline_s
-            if time.monotonic() > deadline:
-                (topic, partition), count = next(iter(behind.items()))
-                msg = (
-                    f"group {group} is {count} records behind in {topic} partition {partition} and "
-                    f"made no progress for {deadline_s:g} s: is its worker running? (`ehps doctor`)"
-                )
-                raise NotDrained(msg)
-            time.sleep(delay)
-            delay = min(delay * 1.5, _POLL_S[1])
+    def beat(self, *heartbeats: Heartbeat) -> None:
+        """Write heartbeats in this order and confirm them."""
 
 
 class Backfill:
@@ -136,6 +76,7 @@ class Backfill:
         wait: called with the offsets to reach after each day's messages: returns once every reader
             between them and the log has finished them.
         library: names the content that the first control puts in force.
+        pace: called before each message; may wait.
     """
 
     def __init__(
@@ -145,12 +86,14 @@ class Backfill:
         clock: Clock,
         wait: Callable[[Mapping[Place, int]], None],
         library: Library,
+        pace: Pace = full_speed,
     ) -> None:
         self._la = la
         self._publisher = publisher
         self._clock = clock
         self._wait = wait
         self._library = library
+        self._pace = pace
         self._signs: dict[str, datetime] = {}
 
     def run(self, items: Iterable[Item]) -> Iterator[Day]:
@@ -162,11 +105,14 @@ class Backfill:
                 next_end = begin + DAY_S
                 self._begin(begin)
             while next_end <= begin:
-                yield self._end_day(next_end, 0, total)
-                next_end += DAY_S
+                quiet = range(next_end, begin + 1, DAY_S)[:QUIET_DAYS_MAX]
+                self._clock.beat(*(self._heartbeat(end) for end in quiet))
+                yield from (Day(end, 0, total) for end in quiet)
+                next_end = quiet[-1] + DAY_S
             count = self._publish(group)
             total += count
-            yield self._end_day(next_end, count, total)
+            self._clock.beat(self._heartbeat(next_end))
+            yield Day(next_end, count, total)
             next_end += DAY_S
 
     def _begin(self, begin_s: int) -> None:
@@ -192,19 +138,23 @@ class Backfill:
     def _send(self, items: list[Item]) -> None:
         before = dict(self._publisher.ends)
         for item in items:
+            self._pace()
             self._publisher.send(item.topic, item.key, item.value)
         self._publisher.flush()
         ends = self._publisher.ends
         self._wait({at: end for at, end in ends.items() if end > before.get(at, 0)})
 
-    def _end_day(self, end_s: int, count: int, total: int) -> Day:
+    def _heartbeat(self, end_s: int) -> Heartbeat:
         moment = datetime.fromtimestamp(end_s, UTC)
-        self._clock.beat(Heartbeat(la=self._la, time=moment, sources=dict(self._signs)))
-        return Day(end_s, count, total)
+        return Heartbeat(la=self._la, time=moment, sources=dict(self._signs))
 
 
 def backfill(
-    settings: Settings, registry: Registry, la: str, items: Iterable[Item]
+    settings: Settings,
+    registry: Registry,
+    la: str,
+    items: Iterable[Item],
+    pace: Pace = full_speed,
 ) -> Iterator[Day]:
     """Tell the past of an authority that is not live, over the workers that run.
 
@@ -220,9 +170,8 @@ def backfill(
     room = room_of(settings, client)
     clock = LogWriter(Sender(client, room), partitions_of(settings.kafka, LOG))
     wait = waiting(settings, Groups(settings.kafka))
-    return Backfill(la, Publisher(client, room), clock, wait, library_of(settings.content)).run(
-        items
-    )
+    publisher = Publisher(client, room)
+    return Backfill(la, publisher, clock, wait, library_of(settings.content), pace).run(items)
 
 
 def waiting(settings: Settings, groups: Groups) -> Callable[[Mapping[Place, int]], None]:

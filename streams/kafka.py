@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
+    AdminClient,
+    OffsetSpec,
+)
 
 from streams.errors import BrokerUnavailable, DeliveryFailed
+from streams.logs import logger
 from streams.ports import Reader
 from streams.segments import Record, read_segments
 
 REQUEST_S = 10.0
 DELIVERY_S = 30.0
 """A delivery not confirmed by then has failed; the broker may be gone."""
+
+
+def _tell(error: KafkaError) -> None:
+    """A worker's log says that the broker is away; a command says so itself, in one sentence."""
+    if structlog.is_configured():
+        logger().warning("kafka.error", reason=error.str())
+
+
+_QUIET: dict[str, Any] = {"log_level": 0, "error_cb": _tell, "reconnect.backoff.max.ms": 2000}
+"""The client's own lines are not ours: they go to stderr, by the hundred while a broker is away."""
 
 
 def producer(bootstrap: str) -> Producer:
@@ -32,7 +49,7 @@ def producer(bootstrap: str) -> Producer:
             "batch.size": 262_144,
             "queue.buffering.max.messages": 1_000_000,
             "message.timeout.ms": int(DELIVERY_S * 1000),
-            "log_level": 3,
+            **_QUIET,
         }
     )
 
@@ -57,7 +74,7 @@ def consumer(
             "session.timeout.ms": 10_000,
             "heartbeat.interval.ms": 1_000,
             "max.poll.interval.ms": 120_000,
-            "log_level": 3,
+            **_QUIET,
             "enable.partition.eof": eof,
         }
     )
@@ -189,41 +206,71 @@ def partitions_of(bootstrap: str, topic: str) -> int:
     Raises:
         BrokerUnavailable: nobody answers.
     """
-    try:
-        metadata = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2}).list_topics(
-            topic, timeout=REQUEST_S
-        )
-    except KafkaException as error:
-        raise BrokerUnavailable(
-            f"Kafka does not answer at {bootstrap}: start it (`ehps up` or `make stack`), or set EHPS_KAFKA"
-        ) from error
-    found = metadata.topics.get(topic)
-    return 0 if found is None or found.error is not None else len(found.partitions)
+    return len(_partitions(_admin(bootstrap), bootstrap, [topic])[topic])
 
 
 def watermarks(bootstrap: str, topic: str) -> dict[int, tuple[int, int]]:
-    """(first offset kept, next offset) of every partition."""
-    reader = consumer(bootstrap, "ehps-watermarks")
-    try:
-        count = partitions_of(bootstrap, topic)
-        return {
-            p: reader.get_watermark_offsets(TopicPartition(topic, p), timeout=REQUEST_S)
-            for p in range(count)
-        }
-    finally:
-        reader.close()
+    """(first offset kept, next offset) of every partition; nothing where the topic does not exist."""
+    return watermarks_of(bootstrap, [topic])[topic]
 
 
-def committed(bootstrap: str, group: str, topic: str, partitions: int) -> dict[int, int]:
-    """Committed offsets of a group; -1001 where it never committed."""
-    reader = consumer(bootstrap, group)
+def watermarks_of(bootstrap: str, topics: Sequence[str]) -> dict[str, dict[int, tuple[int, int]]]:
+    """(first offset kept, next offset) of every partition of these topics, in three requests.
+
+    Raises:
+        BrokerUnavailable: nobody answers.
+    """
+    admin, deadline = _admin(bootstrap), time.monotonic() + REQUEST_S
+    while True:
+        try:
+            return _watermarks(admin, bootstrap, topics)
+        except KafkaException as error:
+            # A broker that has just started does not lead its partitions yet.
+            if time.monotonic() > deadline:
+                raise _unanswered(bootstrap) from error
+            time.sleep(0.2)
+
+
+def _watermarks(
+    admin: AdminClient, bootstrap: str, topics: Sequence[str]
+) -> dict[str, dict[int, tuple[int, int]]]:
+    found = _partitions(admin, bootstrap, topics)
+    places = [TopicPartition(topic, number) for topic in topics for number in found[topic]]
+    marks: dict[str, dict[int, tuple[int, int]]] = {topic: {} for topic in topics}
+    if not places:
+        return marks
+    asked = [
+        admin.list_offsets(dict.fromkeys(places, spec), request_timeout=REQUEST_S)
+        for spec in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    ]
+    for place in places:
+        low, high = (answers[place].result().offset for answers in asked)
+        marks[place.topic][place.partition] = low, high
+    return marks
+
+
+@lru_cache(maxsize=4)
+def _admin(bootstrap: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap, **_QUIET})
+
+
+def _partitions(admin: AdminClient, bootstrap: str, topics: Sequence[str]) -> dict[str, list[int]]:
     try:
-        places = reader.committed(
-            [TopicPartition(topic, p) for p in range(partitions)], timeout=REQUEST_S
-        )
-        return {place.partition: place.offset for place in places}
-    finally:
-        reader.close()
+        # One topic is asked for by name: a broker with thousands of others need not list them.
+        metadata = admin.list_topics(*topics if len(topics) == 1 else (), timeout=REQUEST_S)
+    except KafkaException as error:
+        raise _unanswered(bootstrap) from error
+    held = metadata.topics
+    return {
+        topic: sorted(held[topic].partitions) if topic in held and not held[topic].error else []
+        for topic in topics
+    }
+
+
+def _unanswered(bootstrap: str) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"Kafka does not answer at {bootstrap}: start it (`ehps up` or `make stack`), or set EHPS_KAFKA"
+    )
 
 
 def read_topic(
@@ -293,6 +340,13 @@ def read_range(
         )
     finally:
         reader.close()
+
+
+def batched(records: Iterable[Record], size: int = 5000) -> Iterator[list[Record]]:
+    """The records in lists of `size`."""
+    iterator = iter(records)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
 
 
 def headers_of(message: Message) -> list[tuple[str, bytes]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from streams.config import Settings
-from streams.kafka import committed, read_kept, watermarks
+from streams.groups import Groups
+from streams.kafka import read_kept, watermarks
 from streams.segments import Record
 from streams.telling import answered
 
@@ -32,6 +33,6 @@ class Kept:
     def finished(self, topic: str) -> Mapping[int, int]:
         """Partition -> the offset up to which the agents are done."""
         settings = self._settings
-        count = len(self.watermarks(topic))
-        with answered(f"how far {topic} was taken"):
-            return committed(settings.kafka, settings.agents_group, topic, count)
+        places = [(topic, number) for number in self.watermarks(topic)]
+        done = Groups(settings.kafka).committed(settings.agents_group, places)
+        return {partition: offset for (_, partition), offset in done.items()}

@@ -51,15 +51,14 @@ class LogWriter:
 
     def control(self, control: Control) -> None:
         """A control, to every partition, confirmed. A retry writes it again: its id tells."""
-        self._everywhere(
-            pack_other(RecordKind.CONTROL, control.la), control.model_dump_json().encode()
-        )
+        self._everywhere(RecordKind.CONTROL, control)
+        self._sender.confirm()
 
-    def beat(self, heartbeat: Heartbeat) -> None:
-        """A heartbeat, to every partition, confirmed."""
-        self._everywhere(
-            pack_other(RecordKind.HEARTBEAT, heartbeat.la), heartbeat.model_dump_json().encode()
-        )
+    def beat(self, *heartbeats: Heartbeat) -> None:
+        """Heartbeats in this order, to every partition, confirmed."""
+        for heartbeat in heartbeats:
+            self._everywhere(RecordKind.HEARTBEAT, heartbeat)
+        self._sender.confirm()
 
     def confirm(self) -> None:
         """Wait until everything written is with the broker."""
@@ -73,7 +72,7 @@ class LogWriter:
             headers.append((RECEIVED, received_ms.to_bytes(8, "big")))
         self._sender.send(LOG, value, family, headers)
 
-    def _everywhere(self, compact: bytes, value: bytes) -> None:
+    def _everywhere(self, kind: RecordKind, what: Control | Heartbeat) -> None:
+        compact, value = pack_other(kind, what.la), what.model_dump_json().encode()
         for partition in range(self._partitions):
             self._sender.send(LOG, value, b"", [(EHPS, compact)], partition)
-        self._sender.confirm()

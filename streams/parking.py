@@ -10,6 +10,9 @@ from streams.patience import Clock
 from streams.ports import Lookups, Parked, Stretch
 from streams.segments import Record
 
+PEOPLE_AT_ONCE = 500
+"""People looked at in one go: each may have up to a thousand events parked."""
+
 
 class Parking:
     """Keeps the unlinked topic at hand, by person."""
@@ -25,28 +28,34 @@ class Parking:
             for record in records
         ]
         self._registry.learn(stretch, parked=parked)
-        for subject in dict.fromkeys(event.subject for event in parked):
-            self.release(subject)
+        self.release(list(dict.fromkeys(event.subject for event in parked)))
 
-    def release(self, subject: str) -> int:
-        """Put a person's parked events on the log, if the person has a family now. Returns how many."""
-        family = self._registry.families_of([subject])[0]
-        if family is None:
-            return 0
-        parked = self._registry.parked(subject)
-        for place, value in parked.items():
-            verdict = validate_event(place.split("/")[0], value, None, self._clock())
-            if isinstance(verdict, Event):
-                self._log.event(family, verdict, value, place)
+    def release(self, subjects: list[str]) -> int:
+        """Put people's parked events on the log, of those who have a family now. Returns how many events."""
+        count = 0
+        for first in range(0, len(subjects), PEOPLE_AT_ONCE):
+            count += self._release(subjects[first : first + PEOPLE_AT_ONCE])
+        return count
+
+    def _release(self, subjects: list[str]) -> int:
+        families = zip(subjects, self._registry.families_of(subjects), strict=True)
+        known = {subject: family for subject, family in families if family is not None}
+        parked = self._registry.parked(list(known))
+        for subject, events in parked.items():
+            for place, value in events.items():
+                verdict = validate_event(place.split("/")[0], value, None, self._clock())
+                if isinstance(verdict, Event):
+                    self._log.event(known[subject], verdict, value, place)
         self._log.confirm()
-        self._registry.unpark(subject, list(parked))
-        return len(parked)
+        for subject, events in parked.items():
+            self._registry.unpark(subject, list(events))
+        return sum(map(len, parked.values()))
 
     def sweep(self) -> int:
         """Release whatever can be."""
         subjects = self._registry.parked_subjects()
         metrics.PARKED.set(len(subjects))
-        return sum(self.release(subject) for subject in subjects)
+        return self.release(subjects)
 
 
 def _origin(record: Record) -> str:

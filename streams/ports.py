@@ -86,8 +86,8 @@ class Lookups(Protocol):
     def families_of(self, subjects: list[str]) -> list[str | None]:
         """Family keys, None where no link is known."""
 
-    def link(self, subject: str) -> Link | None:
-        """The greatest link of a person; None: never linked."""
+    def links(self, subjects: list[str]) -> list[Link | None]:
+        """The greatest link of each person; None: never linked."""
 
     def positions(self, topic: str) -> Mapping[int, int]:
         """Partition -> the offset of the topic up to which Redis holds what it says."""
@@ -97,8 +97,8 @@ class Lookups(Protocol):
     ) -> None:
         """Hold what a stretch of a topic says, or raise `Conflict` where Redis stands before it."""
 
-    def parked(self, subject: str) -> dict[str, bytes]:
-        """Parked events by coordinates."""
+    def parked(self, subjects: list[str]) -> dict[str, dict[str, bytes]]:
+        """Parked events by coordinates, of those people who have any."""
 
     def unpark(self, subject: str, coordinates: list[str]) -> None:
         """Forget parked events."""

@@ -28,8 +28,8 @@ from schemas.topics import (
 )
 from streams.config import Settings
 from streams.deadletters import origin as letter_origin
-from streams.history import Groups
-from streams.kafka import partitions_of, read_topic, watermarks
+from streams.groups import Groups
+from streams.kafka import partitions_of, read_topic, watermarks_of
 from streams.logwriter import INPUT
 from streams.segments import Record
 from streams.store import RedisStore
@@ -225,7 +225,7 @@ def summary(
 def reconcile(settings: Settings, client: redis.Redis) -> dict[str, Any]:
     """Account for every record of a running system, or of one that has just come to rest."""
     inputs = (*AGENCY_TOPICS, LINKS, DECISIONS)
-    marks = {topic: watermarks(settings.kafka, topic) for topic in inputs}
+    marks = watermarks_of(settings.kafka, inputs)
     ledger = Ledger(_committed(settings, marks), _first(settings, marks))
     # Inputs before outputs: what is read later was there when its origin was.
     for topic in inputs:

@@ -205,20 +205,18 @@ class Registry:
 
     def families_of(self, subjects: list[str]) -> list[str | None]:
         """Family keys of people, None where no link is known."""
-        if not subjects:
-            return []
-        raw = cast(
-            "list[bytes | None]", self.client.mget([f"ehps:link:{subject}" for subject in subjects])
-        )
-        return [_family(value) for value in raw]
+        return [_family(raw) for raw in self._links(subjects)]
 
-    def link(self, subject: str) -> Link | None:
-        """The greatest link of a person; None: never linked."""
-        raw = cast("bytes | None", self.client.get(f"ehps:link:{subject}"))
-        if raw is None:
-            return None
-        version, _, family = raw.decode().partition("|")
-        return Link(subject, version, family or None)
+    def links(self, subjects: list[str]) -> list[Link | None]:
+        """The greatest link of each person; None: never linked."""
+        return [
+            None if raw is None else Link(subject, raw.decode().partition("|")[0], _family(raw))
+            for subject, raw in zip(subjects, self._links(subjects), strict=True)
+        ]
+
+    def _links(self, subjects: list[str]) -> list[bytes | None]:
+        keys = [f"ehps:link:{subject}" for subject in subjects]
+        return cast("list[bytes | None]", self.client.mget(keys)) if keys else []
 
     def positions(self, topic: str) -> Mapping[int, int]:
         """Partition -> the offset of the topic up to which Redis holds what it says."""
@@ -247,10 +245,17 @@ class Registry:
         if held >= 0:
             raise Conflict(f"{stretch}: Redis holds the topic only up to {held}")
 
-    def parked(self, subject: str) -> dict[str, bytes]:
-        """Parked events of a person by coordinates."""
-        found = cast("dict[bytes, bytes]", self.client.hgetall(f"ehps:parked:{subject}"))
-        return {coordinates.decode(): record for coordinates, record in found.items()}
+    def parked(self, subjects: list[str]) -> dict[str, dict[str, bytes]]:
+        """Parked events by coordinates, of those people who have any."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for subject in subjects:
+                pipe.hgetall(f"ehps:parked:{subject}")
+            found = cast("list[dict[bytes, bytes]]", pipe.execute())
+        return {
+            subject: {place.decode(): record for place, record in events.items()}
+            for subject, events in zip(subjects, found, strict=True)
+            if events
+        }
 
     def unpark(self, subject: str, coordinates: list[str]) -> None:
         """Forget parked events that are on the log now."""

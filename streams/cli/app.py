@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import content, feed, look, operate, prove, repair
+from streams.cli import content, feed, importing, look, operate, prove, repair
 from streams.cli.output import DONE, FOUND_PROBLEM, WRONG_USAGE, Misused, Problem, emit, note
 
 _INTERRUPTED = 130
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for group in (operate, feed, look, prove, repair, content):
+for group in (operate, feed, importing, look, prove, repair, content):
     group.register(app)
 
 

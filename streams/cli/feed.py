@@ -1,10 +1,9 @@
-"""Commands that bring messages in: simulate, import, publish."""
+"""Commands that bring messages in: simulate, publish."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -26,7 +25,6 @@ from streams.cli.target import require_kafka, require_log, require_redis, settin
 
 if TYPE_CHECKING:
     from streams.config import Settings
-    from streams.importers.spool import Spool
     from streams.publish import Line, Routed
 
 PLACE = "E06000023"
@@ -34,20 +32,10 @@ PLACE = "E06000023"
 START = "2024-09-02"
 REJECTIONS_LISTED_MAX = 1000
 
-_importers = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help=(
-        "Turn files of real formats into events.\n\n"
-        "\b\nExample:\n  ehps import cin-census census.xml --out events.ndjson"
-    ),
-)
-
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     app.command()(simulate)
-    app.add_typer(_importers, name="import")
     app.command()(publish)
 
 
@@ -77,7 +65,8 @@ def simulate(
     try:
         world = World(families, weeks, seed, date.fromisoformat(start), la, malformed)
     except ValueError as exc:
-        raise Misused(str(exc)) from exc
+        msg = f"{exc}. --start is a day like 2024-09-02, --la an ONS code like {PLACE}."
+        raise Misused(msg) from exc
     kinds: Counter[str] = Counter()
     topics: Counter[str] = Counter()
 
@@ -103,77 +92,8 @@ def _sink(out: Path | None) -> BinaryIO:
     return open(1, "wb", closefd=False)
 
 
-@_importers.callback()
-def _import() -> None:
-    return
-
-
-@_importers.command("cin-census")
-def cin_census(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="XML files.")],
-    la: Annotated[
-        str | None, typer.Option(help="ONS code, where the file's own number is not known.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the messages to this file.")] = None,
-    publish_too: Annotated[
-        bool, typer.Option("--publish", help="Publish them as history of the authority.")
-    ] = False,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="EHPS_PSEUDONYM_KEY",
-            show_envvar=True,
-            help="Secret key of pseudonyms, at least 16 characters; better in the environment.",
-        ),
-    ] = None,
-    kafka: KafkaOption = None,
-    redis: RedisOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Import Children in Need censuses: links and social-care events, and what was not taken.
-
-    \b
-    Example:
-      EHPS_PSEUDONYM_KEY=... ehps import cin-census census.xml --publish
-    """
-    from streams.importers.cin_census import read_census
-
-    if not key:
-        raise Misused(
-            "Set EHPS_PSEUDONYM_KEY: pseudonyms need a secret key, 16 characters or more."
-        )
-    settings = settings_of(kafka, redis)
-    if publish_too:
-        require_log(settings)
-    reports, published = [], 0
-    with ExitStack() as stack:
-        target = stack.enter_context(out.open("wb")) if out is not None else None
-        for path in files:
-            census = stack.enter_context(read_census(path, key=key.encode(), la=la))
-            reports.append(census.report)
-            if target is not None:
-                target.writelines(_line(message) for message in census.messages())
-            if publish_too:
-                published += _publish_history(settings, census.la, _items(census.messages()))
-    if json:
-        documents = [report.as_dict() for report in reports]
-        emit({"ok": True, "files": documents, "published": published})
-    else:
-        for report in reports:
-            say("\n".join(report.lines()) + "\n")
-        if publish_too:
-            say(f"{published} messages published as history.")
-        elif out is None:
-            say("Nothing was kept: give --out FILE or --publish.")
-
-
-def _line(message: dict[str, Any]) -> bytes:
-    import orjson
-
-    return orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _items(messages: Iterable[dict[str, Any]]) -> Iterator[Any]:
+def items_of(messages: Iterable[dict[str, Any]]) -> Iterator[Any]:
+    """Messages with their topics, and the second at which their sender knew."""
     import orjson
 
     from schemas.topics import LINKS, agency_topic
@@ -188,7 +108,8 @@ def _items(messages: Iterable[dict[str, Any]]) -> Iterator[Any]:
         yield Item(known, topic, message["subject"].encode(), orjson.dumps(message))
 
 
-def _publish_history(settings: Settings, la: str, items: Iterable[Any]) -> int:
+def publish_history(settings: Settings, la: str, items: Iterable[Any]) -> int:
+    """Tell an authority's past, with progress on a terminal; returns how many messages."""
     from streams.history import backfill
     from streams.store import Registry
 
@@ -337,7 +258,7 @@ def _history(settings: Settings, checker: _Checker, lines: Iterable[Line]) -> in
             rank = Rank.LINK if message["type"].startswith("link.") else Rank.EVENT
             spools.setdefault(routed.la, Spool()).add(routed.known_s, rank, message)
         return sum(
-            _publish_history(settings, la, _items(spool.read())) for la, spool in spools.items()
+            publish_history(settings, la, items_of(spool.read())) for la, spool in spools.items()
         )
     finally:
         for spool in spools.values():

@@ -43,7 +43,7 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="End after the summary (always so without a terminal).")
     ] = False,
-    families: Annotated[int, typer.Option(min=1, max=100_000, help="Simulated families.")] = 1700,
+    families: Annotated[int, typer.Option(min=1, max=100_000, help="Simulated families.")] = 1900,
     weeks: Annotated[int, typer.Option(min=1, max=104, help="Simulated weeks.")] = 52,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another world.")] = 1,
     json: JsonOption = False,

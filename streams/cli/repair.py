@@ -161,8 +161,8 @@ def rebuild(
 def _rebuild(settings: Settings, client: redis_client.Redis) -> Rebuild:
     from schemas.topics import LOG
     from streams.content import library
+    from streams.groups import Groups
     from streams.guard import LogGuard
-    from streams.history import Groups
     from streams.kept import Kept
     from streams.rebuild import Rebuild
     from streams.store import RedisStore

@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from streams.cli.output import Problem
+from streams.cli.output import Misused, Problem
 
 if TYPE_CHECKING:
     import redis
@@ -22,8 +22,12 @@ _HELP = "start one with `ehps up` (or `make stack`), or say where it is with"
 def settings_of(kafka: str | None, redis_url: str | None) -> Settings:
     """Settings from flags, environment and the running stack's file, in this order of weight."""
     from streams.config import load_settings
+    from streams.errors import ConfigError
 
-    found = load_settings(redis=redis_url)
+    try:
+        found = load_settings(redis=redis_url)
+    except ConfigError as exc:
+        raise Misused(str(exc)) from exc
     if kafka is None or kafka == found.kafka:
         return found
     # Another broker than the stack's: what the file says of the stack's broker is not true of it.

@@ -1,10 +1,12 @@
 """Brokers and servers of the integration tests: started once a session, skipped where lacking."""
 
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
@@ -14,6 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 
 from deploy import real
 from deploy.embedded import EmbeddedBroker, EmbeddedValkey, Segments
+from tests.integration.product import Product, run_ehps, running_product
 
 _NUMBERS = itertools.count()
 
@@ -46,11 +49,52 @@ def kafka(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kafka]:
     """The embedded broker with its archive, then a real Kafka where this machine can run one."""
-    directory = tmp_path_factory.mktemp("kafka")
     if request.param == "embedded":
-        yield from _embedded(directory)
+        yield from _embedded(tmp_path_factory.mktemp("kafka"))
     else:
-        yield from _real(directory)
+        yield from _real(request.getfixturevalue("real_kafka"))
+
+
+@pytest.fixture(scope="session")
+def real_kafka(
+    real_stack: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[real.RealKafka]:
+    """The session's real Kafka."""
+    with real.RealKafka(tmp_path_factory.mktemp("real-kafka") / "node") as node:
+        yield node
+
+
+@pytest.fixture(scope="session", params=["embedded", "real"])
+def product(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Product]:
+    """`ehps up` on the embedded stack, then on a real Kafka and Redis where they can run."""
+    if request.param == "embedded":
+        with running_product(tmp_path_factory.mktemp("embedded"), lambda _: ()) as found:
+            yield found
+    else:
+        yield request.getfixturevalue("real_product")
+
+
+@pytest.fixture(scope="session")
+def real_product(
+    real_kafka: real.RealKafka, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Product]:
+    """`ehps up` on a real Kafka, whose topics were planned and applied first, and a real Redis."""
+    said: list[dict[str, Any]] = []
+    with real.RealRedis(tmp_path_factory.mktemp("redis") / "node") as redis_server:
+
+        def prepare(environment: dict[str, str]) -> tuple[str, ...]:
+            for words in (("topics", "plan"), ("topics", "apply"), ("topics", "plan")):
+                done = run_ehps(
+                    *words, "--kafka", real_kafka.bootstrap, "--json", environment=environment
+                )
+                said.append({"code": done.returncode, **json.loads(done.stdout)})
+            return "--kafka", real_kafka.bootstrap, "--redis", redis_server.url
+
+        with running_product(tmp_path_factory.mktemp("real"), prepare) as found:
+            found.topics = said
+            yield found
 
 
 @pytest.fixture(scope="session")
@@ -87,15 +131,11 @@ def _embedded(directory: Path) -> Iterator[Kafka]:
         )
 
 
-def _real(directory: Path) -> Iterator[Kafka]:
-    possible, reason = real.available()
-    if not possible:
-        pytest.skip(reason)
-    with real.RealKafka(directory / "node") as node:
-        admin = AdminClient({"bootstrap.servers": node.bootstrap})
+def _real(node: real.RealKafka) -> Iterator[Kafka]:
+    admin = AdminClient({"bootstrap.servers": node.bootstrap})
 
-        def create(name: str, partitions: int) -> None:
-            futures = admin.create_topics([NewTopic(name, partitions, replication_factor=1)])
-            futures[name].result(timeout=30)
+    def create(name: str, partitions: int) -> None:
+        futures = admin.create_topics([NewTopic(name, partitions, replication_factor=1)])
+        futures[name].result(timeout=30)
 
-        yield Kafka(node.bootstrap, embedded=False, segments=None, create=create)
+    yield Kafka(node.bootstrap, embedded=False, segments=None, create=create)

@@ -108,9 +108,9 @@ def lookup_commands(seed: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
                 ("learn", (stretch, links, parked)),
                 ("learn", (stretch, links, parked)),
                 ("families_of", (list(PEOPLE),)),
-                ("link", (person,)),
+                ("links", (PEOPLE,)),
                 ("positions", ("ehps.links.v1",)),
-                ("parked", (person,)),
+                ("parked", (PEOPLE,)),
                 ("unpark", (person, [f"t/0/{chance.randint(0, 5)}"])),
                 ("parked_subjects", ()),
                 ("authorities", ()),
@@ -132,7 +132,7 @@ def run_lookups(client: Redis, seed: int) -> tuple[list[Any], list[Any]]:
     memory, registry = model.Lookups(world), Registry(client)
     said: tuple[list[Any], list[Any]] = [], []
     everything = [("families_of", (list(PEOPLE),)), ("positions", ("ehps.links.v1",))]
-    everything += [(name, (person,)) for name in ("link", "parked") for person in PEOPLE]
+    everything += [(name, (PEOPLE,)) for name in ("links", "parked")]
     for name, arguments in (*lookup_commands(seed), *everything):
         if name == "lose":
             world.redis.lose()
@@ -197,7 +197,7 @@ def test_no_more_is_parked_for_a_person_than_the_bound(
     events = [Parked(PEOPLE[0], f"t/0/{number}", b"x") for number in range(5)]
     registry.learn(Stretch("ehps.unlinked.v1", 0, 0, 5), parked=events)
 
-    assert list(registry.parked(PEOPLE[0])) == ["t/0/0", "t/0/1"]
+    assert list(registry.parked(PEOPLE)[PEOPLE[0]]) == ["t/0/0", "t/0/1"]
 
 
 def test_a_batch_that_was_read_before_a_rebuild_switched_cannot_be_committed(

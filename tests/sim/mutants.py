@@ -227,8 +227,8 @@ MUTANTS: tuple[Mutant, ...] = (
             "take",
             ("    self._sender.confirm()\n", ""),
             (
-                "links=[_looked_up(link) for link in taken])\n",
-                "links=[_looked_up(link) for link in taken])\n    self._sender.confirm()\n",
+                "links=[_looked_up(link) for link, _ in taken])\n",
+                "links=[_looked_up(link) for link, _ in taken])\n    self._sender.confirm()\n",
             ),
         ),
     ),
@@ -243,7 +243,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "parked events released by links alone",
         "a link that came between look-up and parking leaves its events parked",
         both(
-            rewritten(parking.Parking, "take", ("self.release(subject)", "pass")),
+            rewritten(parking.Parking, "take", ("self.release(list(", "list(list(")),
             rewritten(recover.Recovery, "run", ("self._parking.sweep()", "0")),
         ),
     ),

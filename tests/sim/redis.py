@@ -122,8 +122,11 @@ class Lookups:
 
         return self.world.ask(answer)
 
-    def link(self, subject: str) -> Link | None:
-        raw = self.world.ask(lambda: self.redis.held.links.get(subject))
+    def links(self, subjects: list[str]) -> list[Link | None]:
+        return self.world.ask(lambda: [self._link(subject) for subject in subjects])
+
+    def _link(self, subject: str) -> Link | None:
+        raw = self.redis.held.links.get(subject)
         if raw is None:
             return None
         version, _, family = raw.partition("|")
@@ -153,8 +156,12 @@ class Lookups:
         if stretch.end > at:
             positions[stretch.partition] = stretch.end
 
-    def parked(self, subject: str) -> dict[str, bytes]:
-        return self.world.ask(lambda: dict(self.redis.held.parked.get(subject, {})))
+    def parked(self, subjects: list[str]) -> dict[str, dict[str, bytes]]:
+        def answer() -> dict[str, dict[str, bytes]]:
+            held = self.redis.held.parked
+            return {subject: dict(held[subject]) for subject in subjects if held.get(subject)}
+
+        return self.world.ask(answer)
 
     def unpark(self, subject: str, coordinates: list[str]) -> None:
         def drop() -> None:

@@ -1,0 +1,134 @@
+"""Commands that import files of real formats: cin-census."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streams.cli.feed import items_of, publish_history
+from streams.cli.output import JsonOption, KafkaOption, Misused, Problem, RedisOption, emit, say
+from streams.cli.target import require_log, require_redis, settings_of
+
+if TYPE_CHECKING:
+    from streams.config import Settings
+    from streams.importers.cin_census import CensusImport
+
+_importers = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help=(
+        "Turn files of real formats into events.\n\n"
+        "\b\nExample:\n  ehps import cin-census census.xml --out events.ndjson"
+    ),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    app.add_typer(_importers, name="import")
+
+
+@_importers.callback()
+def _import() -> None:
+    return
+
+
+@_importers.command("cin-census")
+def cin_census(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="XML files.")],
+    la: Annotated[
+        str | None, typer.Option(help="ONS code, where the file's own number is not known.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the messages to this file.")] = None,
+    publish_too: Annotated[
+        bool, typer.Option("--publish", help="Publish them as history of the authority.")
+    ] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="EHPS_PSEUDONYM_KEY",
+            show_envvar=True,
+            help="Secret key of pseudonyms, at least 16 characters; better in the environment.",
+        ),
+    ] = None,
+    kafka: KafkaOption = None,
+    redis: RedisOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Import Children in Need censuses: links and social-care events, and what was not taken.
+
+    \b
+    Example:
+      EHPS_PSEUDONYM_KEY=... ehps import cin-census census.xml --publish
+    """
+    if not key:
+        raise Misused(
+            "Set EHPS_PSEUDONYM_KEY: pseudonyms need a secret key, 16 characters or more."
+        )
+    settings = settings_of(kafka, redis)
+    if publish_too:
+        require_log(settings)
+    with ExitStack() as stack:
+        # All are read before anything is sent: one that is refused leaves nothing half done.
+        censuses = [stack.enter_context(_read(path, key, la)) for path in files]
+        if out is not None:
+            with out.open("wb") as target:
+                target.writelines(_line(m) for census in censuses for m in census.messages())
+        sent = [_send(settings, census) for census in censuses] if publish_too else []
+    reports = [census.report for census in censuses]
+    published, live = sum(count for count, _ in sent), sorted({la for _, la in sent if la})
+    if json:
+        documents = [report.as_dict() for report in reports]
+        emit({"ok": True, "files": documents, "published": published, "known_now": live})
+        return
+    for report in reports:
+        say("\n".join(report.lines()) + "\n")
+    for line in _outcome(published, live, sent=publish_too, kept=out is not None):
+        say(line)
+
+
+def _outcome(published: int, live: list[str], *, sent: bool, kept: bool) -> Iterator[str]:
+    if sent:
+        yield f"{published} messages published."
+    elif not kept:
+        yield "Nothing was kept: give --out FILE or --publish."
+    for la in live:
+        yield (
+            f"{la} is live, so its census is known from today on, not as its past: what EHPS would "
+            "have said then is not told."
+        )
+
+
+def _read(path: Path, key: str, la: str | None) -> CensusImport:
+    from streams.importers.cin_census import ImportRefused, read_census
+
+    try:
+        return read_census(path, key=key.encode(), la=la)
+    except ImportRefused as exc:
+        msg = f"{path}: {exc}"
+        raise Problem(msg) from exc
+
+
+def _send(settings: Settings, census: CensusImport) -> tuple[int, str | None]:
+    """As the past of its authority; where that is live already, as known now: its code is returned too."""
+    from streams.publish import publisher
+    from streams.store import LIVE, Registry
+
+    items = items_of(census.messages())
+    if Registry(require_redis(settings)).authorities().get(census.la) != LIVE:
+        return publish_history(settings, census.la, items), None
+    sender = publisher(settings)
+    for item in items:
+        sender.send(item.topic, item.key, item.value)
+    sender.flush()
+    return sender.confirmed, census.la
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    import orjson
+
+    return orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
