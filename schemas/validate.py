@@ -66,6 +66,7 @@ CODES = (
     "wrong_value",
     "missing_original",
     "unknown_authority",
+    "unknown_content",
 )
 
 
@@ -123,7 +124,7 @@ def validate_decision(
     return document if isinstance(document, Rejection) else _checked(Decision, document, now)
 
 
-def validate_control(value: bytes | None, now: datetime) -> ControlMessage | Rejection:  # noqa: ARG001  (a control lies ahead)
+def validate_control(value: bytes | None) -> ControlMessage | Rejection:
     """A message of the control topic."""
     document = _document(value, None)
     if isinstance(document, Rejection):

@@ -1,26 +1,19 @@
-"""What the low-volume topics ask for: links, decisions, controls. The Faust agents call it in a thread."""
+"""What the low-volume topics of links and decisions ask for. The Faust agents call it in a thread."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 
-from schemas.control import Control, Heartbeat
 from schemas.envelope import Event
 from schemas.links import PersonLinked, authority_of, family_key
-from schemas.validate import Rejection, validate_control, validate_decision, validate_link
-from streams import metrics
+from schemas.validate import Rejection, validate_decision, validate_link
 from streams.intake import UNKNOWN_AUTHORITY, coordinates, dead_letter
 from streams.kafka import Sender
-from streams.logs import logger
 from streams.logwriter import LogWriter
 from streams.parking import Parking
 from streams.patience import Clock, utc_now
 from streams.ports import Link, Lookups, Stretch
 from streams.segments import Record
-from streams.store import HISTORY, LIVE
-
-JUMP_S_MAX = 600
-"""A live heartbeat may differ this much from the clock, unless an operator signs the jump."""
 
 
 class Links:
@@ -142,72 +135,3 @@ class Decisions:
                     verdict.family, verdict.model_dump_json().encode(), coordinates(record)
                 )
         self._sender.confirm()
-
-
-class Controls:
-    """Controls and operators' heartbeats, onto every partition of the log."""
-
-    def __init__(
-        self, registry: Lookups, sender: Sender, log: LogWriter, clock: Clock = utc_now
-    ) -> None:
-        """Each is confirmed on every partition before the next."""
-        self._registry, self._sender, self._log, self._clock = registry, sender, log, clock
-
-    def take(self, stretch: Stretch, records: list[Record]) -> None:
-        """One batch."""
-        now = self._clock()
-        for record in records:
-            verdict = validate_control(record.value, now)
-            if not isinstance(verdict, Rejection):
-                verdict = self._put(verdict.control, verdict.heartbeat, now) or verdict
-            if isinstance(verdict, Rejection):
-                dead_letter(self._sender, record, verdict, now, "control")
-        self._sender.confirm()
-        self._registry.learn(stretch)
-
-    def _put(
-        self, control: Control | None, heartbeat: Heartbeat | None, now: datetime
-    ) -> Rejection | None:
-        if control is not None:
-            self._log.control(control)
-            if control.la not in self._registry.authorities():
-                self._log.beat(
-                    Heartbeat(la=control.la, time=max(now, control.effective), sources={})
-                )
-                self._registry.set_authority(control.la, LIVE)
-        elif heartbeat is not None:
-            live = self._registry.served().get(heartbeat.la) != HISTORY
-            if (
-                live
-                and abs((heartbeat.time - now).total_seconds()) > JUMP_S_MAX
-                and not heartbeat.jump_signed_by
-            ):
-                return Rejection(
-                    "wrong_value",
-                    "heartbeat.time",
-                    "more than ten minutes from the clock",
-                    "the present time, or jump_signed_by",
-                )
-            self._log.beat(heartbeat)
-        return None
-
-
-class Pulse:
-    """The live clock: a heartbeat for every authority that is live, with its sources' last signs of life."""
-
-    def __init__(self, registry: Lookups, log: LogWriter, clock: Clock = utc_now) -> None:
-        """Run by one process only: the owner of the control topic's partition."""
-        self._registry, self._log, self._clock = registry, log, clock
-
-    def beat(self) -> None:
-        """One heartbeat for each live authority."""
-        now = self._clock()
-        for la, mode in self._registry.authorities().items():
-            metrics.LIVE.labels(la).set(mode == LIVE)
-            if mode == LIVE:
-                signs = {
-                    source: datetime.fromtimestamp(at, UTC)
-                    for source, at in self._registry.signs(la).items()
-                }
-                self._log.beat(Heartbeat(la=la, time=now, sources=signs))
-                logger().debug("pulse.beat", la=la)

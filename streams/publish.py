@@ -106,7 +106,7 @@ def check(value: bytes, now: datetime) -> Routed | Rejection:
     if text.startswith("decision."):
         return _routed(DECISIONS, validate_decision(value, None, now), value)
     if kind is None and ("control" in document or "heartbeat" in document):
-        return _routed(CONTROL, validate_control(value, now), value)
+        return _routed(CONTROL, validate_control(value), value)
     topic = agency_topic(_source_of(text, document))
     return _routed(topic, validate_event(topic, value, None, now), value)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ehps.log import LogRecord, RecordKind
 from schemas.control import Heartbeat
 from schemas.topics import LOG
-from streams.agents import JUMP_S_MAX
+from streams.controls import JUMP_MAX
 from streams.logs import logger
 from streams.logwriter import EHPS
 from streams.parking import Parking
@@ -63,4 +63,4 @@ def _kind_and_authority(record: Record) -> tuple[int, str]:
 def _written_as_told(record: Record) -> bool:
     """Whether a heartbeat came from the clock: one of imported history tells another time than the broker's."""
     told = Heartbeat.model_validate_json(record.value or b"").time.timestamp()
-    return abs(told - record.timestamp_ms / 1000) <= JUMP_S_MAX
+    return abs(told - record.timestamp_ms / 1000) <= JUMP_MAX.total_seconds()

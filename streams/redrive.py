@@ -196,7 +196,7 @@ def refusal(letter: Record, now: datetime, authorities: Mapping[str, str]) -> Re
     at, headers = origin(letter), sent_headers(letter)
     topic = "" if at is None else at[0]
     if topic == CONTROL:
-        checked = validate_control(letter.value, now)
+        checked = validate_control(letter.value)
         return checked if isinstance(checked, Rejection) else None
     verdict: Event | Decision | Rejection
     if topic == DECISIONS:

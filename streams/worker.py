@@ -11,10 +11,11 @@ from confluent_kafka.admin import AdminClient
 
 from ehps.library import Library
 from schemas.topics import AGENCY_TOPICS, ALERTS, CONTROL, DECISIONS, LINKS, LOG, SCORES, UNLINKED
-from streams.agents import Controls, Decisions, Links, Pulse
+from streams.agents import Decisions, Links
 from streams.app import Loop, Take, Worker, build, crash
 from streams.config import Settings
 from streams.content import library as library_of
+from streams.controls import Controls, Pulse
 from streams.errors import BrokerUnavailable, ConfigError, RedisUnavailable
 from streams.guard import LogGuard
 from streams.intake import Intake
@@ -60,7 +61,7 @@ def run_worker(roles: list[str], settings: Settings) -> None:
     if "scorer" in roles:
         loops.append(_scorer(settings, client, library, watch))
     if "intake" in roles:
-        loop, takes, pulse, sweep = _intake(settings, client, partitions, watch)
+        loop, takes, pulse, sweep = _intake(settings, client, library, partitions, watch)
         loops.append(loop)
     watch.start()
     app = build(settings, loops, takes, pulse, sweep)
@@ -109,7 +110,7 @@ def _scorer(settings: Settings, client: redis.Redis, library: Library, watch: Wa
 
 
 def _intake(
-    settings: Settings, client: redis.Redis, partitions: int, watch: Watch
+    settings: Settings, client: redis.Redis, library: Library, partitions: int, watch: Watch
 ) -> tuple[Loop, dict[str, Take], Callable[[], None], Callable[[], int]]:
     registry, readers, kept = Registry(client), readers_of(settings), Kept(settings)
 
@@ -123,7 +124,7 @@ def _intake(
 
     def views() -> dict[str, View]:
         applies: dict[str, Apply] = {
-            CONTROL: Controls(registry, *tools()).take,
+            CONTROL: Controls(registry, *tools(), library).take,
             LINKS: Links(registry, *tools(), parking()).take,
             UNLINKED: parking().take,
         }

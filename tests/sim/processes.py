@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from schemas.topics import CONTROL, DECISIONS, LINKS, UNLINKED
-from streams.agents import Controls, Decisions, Links, Pulse
+from streams.agents import Decisions, Links
+from streams.controls import Controls, Pulse
 from streams.guard import LogGuard
 from streams.intake import Intake
 from streams.kafka import Sender, record_of
@@ -193,7 +194,7 @@ def views(process: Process, registry: Lookups) -> dict[str, View]:
     clock, topics = process.world.clock, Topics(process.world, AGENTS)
     parking = Parking(registry, process.tools()[1], clock)
     applies = {
-        CONTROL: Controls(registry, *process.tools(), clock).take,
+        CONTROL: Controls(registry, *process.tools(), LIBRARY, clock).take,
         LINKS: Links(registry, *process.tools(), parking, clock).take,
         UNLINKED: parking.take,
     }

@@ -42,7 +42,7 @@ def check(name: str, value: bytes) -> object:
     if name.startswith("decision."):
         return validate_decision(value, None, NOW)
     if name.startswith("control."):
-        return validate_control(value, NOW)
+        return validate_control(value)
     return validate_event(
         agency_topic("police" if name.startswith("record.") else name.split(".", maxsplit=1)[0]),
         value,

@@ -1,0 +1,124 @@
+"""Controls and the clock: what operators put in force, and the heartbeats that are each authority's log time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from ehps.errors import EhpsError
+from ehps.library import Library
+from schemas.control import Control, Heartbeat
+from schemas.validate import Rejection, validate_control
+from streams import metrics
+from streams.intake import dead_letter
+from streams.kafka import Sender
+from streams.logs import logger
+from streams.logwriter import LogWriter
+from streams.patience import Clock, utc_now
+from streams.ports import Lookups, Stretch
+from streams.segments import Record
+from streams.store import HISTORY, LIVE
+
+JUMP_MAX = timedelta(minutes=10)
+"""A live heartbeat may differ this much from the broker's time, unless an operator signs the jump."""
+AHEAD_MIN = timedelta(minutes=5)
+"""A control takes effect this much after the broker has it, so that every partition has it before."""
+
+
+class Controls:
+    """Controls and operators' heartbeats, onto every partition of the log.
+
+    Whether one comes in time is told by the broker's time of its record, so that a repeat after a crash
+    is judged as it was before.
+    """
+
+    def __init__(
+        self,
+        registry: Lookups,
+        sender: Sender,
+        log: LogWriter,
+        library: Library,
+        clock: Clock = utc_now,
+    ) -> None:
+        """Each is confirmed on every partition before the next; `library` is what they may name."""
+        self._registry, self._sender, self._log = registry, sender, log
+        self._library, self._clock = library, clock
+
+    def take(self, stretch: Stretch, records: list[Record]) -> None:
+        """One batch."""
+        now = self._clock()
+        for record in records:
+            appended = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
+            verdict = validate_control(record.value)
+            if not isinstance(verdict, Rejection):
+                verdict = self._put(verdict.control, verdict.heartbeat, appended) or verdict
+            if isinstance(verdict, Rejection):
+                dead_letter(self._sender, record, verdict, now, "control")
+        self._sender.confirm()
+        self._registry.learn(stretch)
+
+    def _put(
+        self, control: Control | None, heartbeat: Heartbeat | None, appended: datetime
+    ) -> Rejection | None:
+        if control is not None:
+            return self._not_held(control) or self._put_control(control, appended)
+        if heartbeat is not None:
+            return self._put_heartbeat(heartbeat, appended)
+        return None
+
+    def _not_held(self, control: Control) -> Rejection | None:
+        """A scorer without the content would stop: it is refused before that."""
+        try:
+            self._library.resolve(control.kernel, control.release, control.rules, control.policy)
+        except EhpsError:
+            hint = (
+                "what `ehps content list` shows; give every worker the files first (EHPS_CONTENT)"
+            )
+            return Rejection("unknown_content", "control", "content that is not held here", hint)
+        return None
+
+    def _put_control(self, control: Control, appended: datetime) -> Rejection | None:
+        first = control.id == f"first-{control.la}"
+        if not first and control.effective < appended + AHEAD_MIN:
+            hint = f"a time at least {AHEAD_MIN.seconds // 60} minutes after it is sent"
+            return Rejection("wrong_value", "control.effective", "a time too soon", hint)
+        self._log.control(control)
+        if control.la not in self._registry.authorities():
+            begins = max(appended, control.effective)
+            self._log.beat(Heartbeat(la=control.la, time=begins, sources={}))
+            self._registry.set_authority(control.la, LIVE)
+        return None
+
+    def _put_heartbeat(self, heartbeat: Heartbeat, appended: datetime) -> Rejection | None:
+        modes = self._registry.served()
+        if heartbeat.la not in modes:
+            hint = "the ONS code of an authority that has a control"
+            return Rejection(
+                "unknown_authority", "heartbeat.la", "an authority without control", hint
+            )
+        jumps = abs(heartbeat.time - appended) > JUMP_MAX and not heartbeat.jump_signed_by
+        if jumps and modes[heartbeat.la] != HISTORY:
+            hint = "the present time, or jump_signed_by"
+            return Rejection("wrong_value", "heartbeat.time", "more than ten minutes off", hint)
+        self._log.beat(heartbeat)
+        return None
+
+
+class Pulse:
+    """The live clock: a heartbeat for every authority that is live, with its sources' last signs of life."""
+
+    def __init__(self, registry: Lookups, log: LogWriter, clock: Clock = utc_now) -> None:
+        """Run by one process only: the owner of the control topic's partition."""
+        self._registry, self._log, self._clock = registry, log, clock
+
+    def beat(self) -> None:
+        """One heartbeat for each live authority."""
+        now = self._clock()
+        for la, mode in self._registry.authorities().items():
+            metrics.LIVE.labels(la).set(mode == LIVE)
+            if mode == LIVE:
+                signs = {
+                    source: datetime.fromtimestamp(at, UTC)
+                    for source, at in self._registry.signs(la).items()
+                }
+                self._log.beat(Heartbeat(la=la, time=now, sources=signs))
+                logger().debug("pulse.beat", la=la)
