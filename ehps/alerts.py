@@ -29,8 +29,9 @@ from ehps.views import (
     BANDS,
     band_of,
     contributions,
-    fact_view,
+    fact_views,
     iso,
+    log_time,
     people_view,
     rule_names,
 )
@@ -109,10 +110,8 @@ def _why(scene: Scene, look: Look, notes: tuple[str, ...]) -> dict[str, Any]:
         "unit": UNIT,
         "contributions": contributions(scene.compiled, family, facts, row, scene.at),
         "combinations": rule_names(scene.compiled, row.rules),
-        "new_facts": [
-            fact_view(family, fact) for fact in _recent(facts, day)[::-1][:NEW_FACTS_MAX]
-        ],
-        "protective": [fact_view(family, fact) for fact in _protective(facts, day)],
+        "new_facts": fact_views(family, _recent(facts, day)[::-1][:NEW_FACTS_MAX]),
+        "protective": fact_views(family, _protective(facts, day)),
         "people": people_view(family, scene.at),
         "open_tier": tier(row.spells),
         "last_decision": family.case.decided,
@@ -219,7 +218,7 @@ def ended(
     document = {
         **_head(scene, key, alert, state),
         "headline": why,
-        "at": iso(scene.at),
+        "at": log_time(scene.at),
         "superseded_by": successor,
         "cause": "record" if state == "superseded" else "retraction",
         **_provenance(scene, sequence),
@@ -246,5 +245,11 @@ def unscored_output(scene: Scene, key: str, reason: str, sequence: int) -> Outpu
 
 def _score(scene: Scene, key: str, sequence: int, **values: Any) -> Output:
     position = {"partition": scene.partition, "offset": scene.offset, "sequence": sequence}
-    document = {"family": key, "la": scene.la, "at": iso(scene.at), **values, "position": position}
+    document = {
+        "family": key,
+        "la": scene.la,
+        "at": log_time(scene.at),
+        **values,
+        "position": position,
+    }
     return Output(key, orjson.dumps(document), scene.offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -109,11 +110,15 @@ class Condition(_Strict):
     @property
     def codes(self) -> tuple[int, ...]:
         """Codes of the kinds that it looks for."""
-        return tuple(
-            k.code
-            for k in KINDS
-            if k.name in self.names or any(f"#{tag}" in self.names for tag in k.tags)
-        )
+        return _codes(self.names)
+
+
+@lru_cache(maxsize=1024)
+def _codes(names: tuple[str, ...]) -> tuple[int, ...]:
+    wanted = set(names)
+    return tuple(
+        k.code for k in KINDS if k.name in wanted or not wanted.isdisjoint(f"#{t}" for t in k.tags)
+    )
 
 
 class Rule(_Strict):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -77,6 +78,10 @@ def hash64(*parts: str) -> int:
 def hash32(*parts: str) -> int:
     """First 32 bits of the same hash, never 0 (which means none)."""
     return (hash64(*parts) & 0xFFFFFFFF) or 1
+
+
+person_hash = lru_cache(maxsize=1 << 16)(hash32)
+"""The hash by which facts name a person; remembered, since the same few thousand people come again."""
 
 
 def epoch_seconds(moment: datetime) -> int:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import struct
 from datetime import datetime
 from enum import IntEnum
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ehps.calendar import local_day_of
 from ehps.catalogue import VALUES, matches, slots_of
-from ehps.facts import VOID, epoch_seconds, hash32, hash64
+from ehps.facts import VOID, epoch_seconds, hash32, hash64, person_hash
 from schemas.envelope import Event
 
 
@@ -101,7 +100,7 @@ def _key(event: Event, told: str, occurred: datetime, event_id: str) -> tuple[in
 def _facts(event: Event, told: str, key: tuple[int, int], data: dict[str, Any] | None) -> bytes:
     """One fact a slot of the type `told`; all void where `data` is None."""
     moment, name = key
-    recorded, person = epoch_seconds(event.recordedtime), _person(event.subject)
+    recorded, person = epoch_seconds(event.recordedtime), person_hash(event.subject)
     digest = hash32(str(moment), repr(sorted((data or {}).items())))
     incident = hash32(event.incident) if event.incident and data is not None else 0
     packed = []
@@ -114,6 +113,3 @@ def _facts(event: Event, told: str, key: tuple[int, int], data: dict[str, Any] |
         row = (name, moment, recorded, incident, person, digest, code, slot[0].slot, value, flags)
         packed.append(_WIRE.pack(*row))
     return b"".join(packed)
-
-
-_person = lru_cache(maxsize=1 << 16)(hash32)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ehps.calendar import local_day
-from ehps.facts import FACT, KEPT_OF, VOID, WIRE_BYTES, Facts, from_wire, retained
-from ehps.kernel import Bools, Ints
+from ehps.facts import FACT, KEPT_OF, SPELL_OF, VOID, WIRE_BYTES, Facts, from_wire, retained
+from ehps.kernel import ATTENDANCE, ON_ROLL, Bools, Ints
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.state import Family, Partition
 from ehps.stepdown import RESTART
@@ -39,11 +39,13 @@ class Merged(NamedTuple):
         line: which facts each family held after each record.
         changed: numbers of the records that changed a set, ascending.
         moves: those after which quiet days start again: the child or the home moved.
+        lowers: those that may lower what is still to come of the score, so that it may fall sooner.
     """
 
     line: Timeline
     changed: Ints
     moves: set[int]
+    lowers: set[int]
 
 
 class _Told(NamedTuple):
@@ -68,7 +70,7 @@ def merge_run(run: Run, known: int, partition: Partition, *, bounded: bool) -> M
         line = _cut(line, run)
     remain = line.changed()
     _count(told, len(run.records), len(remain), len(changed) - len(remain), partition)
-    return Merged(line, remain, _moves(told, run))
+    return Merged(line, remain, _moves(told, run), _lowers(told) | line.replaced)
 
 
 def _told(run: Run, known: int) -> _Told:
@@ -104,6 +106,12 @@ def _moves(told: _Told, run: Run) -> set[int]:
     live = np.isin(told.facts["kind"], RESTART) & (told.facts["flags"] & VOID == 0) & told.kept
     moved = set(told.number[live].tolist())
     return {number for number in moved if run.records[number].kind == RecordKind.EVENT}
+
+
+def _lowers(told: _Told) -> set[int]:
+    """A child back at school, or off its roll, ends a condition; any other new fact only adds."""
+    ends = (told.facts["kind"] == ATTENDANCE) | (SPELL_OF[told.facts["kind"]] == ON_ROLL)
+    return set(told.number[ends].tolist())
 
 
 def counted(line: Timeline, run: Run) -> Timeline:

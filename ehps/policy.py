@@ -13,7 +13,7 @@ import numpy as np
 
 from ehps.calendar import local_day_of
 from ehps.content import Clock, Rule
-from ehps.facts import Facts, hash32
+from ehps.facts import Facts, person_hash
 from ehps.kernel import DAY, Compiled, Row, features, pack_rows, units
 from ehps.library import Content
 from ehps.state import Authority, Family, Standing
@@ -127,7 +127,7 @@ def _on_new_facts(scene: Scene, row: Row) -> bool:
 def _red_on_weak_links_alone(scene: Scene, look: Look) -> bool:
     """Whether red rests on facts of people whose link to the family is in doubt."""
     limit = scene.content.policy.weak_link_below
-    weak = [hash32(s) for s, p in look.family.case.members().items() if p.confidence < limit]
+    weak = [person_hash(s) for s, p in look.family.case.members().items() if p.confidence < limit]
     if not weak:
         return False
     sure = look.facts[~np.isin(look.facts["person"], weak)]
@@ -153,6 +153,8 @@ def _grade_due(scene: Scene, grade: str) -> int:
 def combinations(scene: Scene, look: Look) -> list[Draft]:
     """Combinations that match and are outside their cool-down."""
     rules, bits, alerted = scene.content.rules, look.row.rules, look.family.case.alerted
+    if not bits:
+        return []
     result: dict[str, Draft] = {}
     for number, rule in enumerate(rules.rules):
         last = alerted.get(rule.name, 0)

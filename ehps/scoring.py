@@ -16,7 +16,7 @@ from ehps.merging import Merged, Run, counted, keep, merge_run
 from ehps.policy import Look, Scene
 from ehps.rescore import emit_score, fail, judge_bands, safely, waits, withdraw
 from ehps.state import Family
-from ehps.stepdown import reviewable, schedule, set_watch, start_quiet
+from ehps.stepdown import WATCH, reviewable, schedule, set_watch, start_quiet
 from ehps.timeline import Timeline
 from ehps.timers import fire
 
@@ -87,7 +87,8 @@ class _Judge:
         self._batch, self._scene, self._run, self._merged = batch, scene, run, merged
         # Scores just before a record: of families with a band to fall back from, unseen in silence.
         self._before: dict[int, int] = {}
-        # Families above the down line after their last record: when they will fall is found for all at once.
+        # Families above the down line whose day of fall is to be found, for all at once. A later record that
+        # only adds leaves the watch as it is: it then comes early, looks again, and is set anew.
         self._watch: dict[int, tuple[Family, Facts]] = {}
 
     def judge(self) -> None:
@@ -181,8 +182,11 @@ class _Judge:
         ):
             judge_bands(self._batch, scene, look, self._before.get(owner), "record")
             self._before[owner] = look.row.score
-        self._watch.pop(owner, None)
-        if schedule(scene, look):
+        if not schedule(scene, look):
+            self._watch.pop(owner, None)
+        elif number in self._merged.lowers or (
+            WATCH not in family.case.timers and owner not in self._watch
+        ):
             self._watch[owner] = family, facts
         if number in self._merged.moves and family.below_since is not None:
             start_quiet(scene.content, family, look.row.spells, self._run.day)

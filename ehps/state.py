@@ -15,7 +15,7 @@ import orjson
 
 from ehps.catalogue import FACTS_MAX
 from ehps.errors import InvariantBroken
-from ehps.facts import BIRTH, FACT, Facts, hash32
+from ehps.facts import BIRTH, FACT, Facts, person_hash
 
 SCHEMA_VERSION = 1
 STANDING_MAX = 16
@@ -74,7 +74,7 @@ class Case:
 
     def gone(self) -> list[int]:
         """Hashes of people who left the family, or were linked wrongly: their facts do not count."""
-        return [hash32(subject) for subject, person in self.people.items() if person.removed]
+        return [person_hash(subject) for subject, person in self.people.items() if person.removed]
 
     def encode(self) -> bytes:
         """JSON with sorted keys, empty values left out."""

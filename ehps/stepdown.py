@@ -18,7 +18,7 @@ import numpy as np
 
 from ehps.authority import missing_days, silent
 from ehps.calendar import local_day, local_day_of, start_of_day
-from ehps.catalogue import CONDITIONS, COUNTED_DAYS, KINDS, TIERS
+from ehps.catalogue import BY_CODE, CONDITIONS, COUNTED_DAYS, KINDS, TIERS
 from ehps.facts import BIRTH, ON_ROLL_BIT, SPELLS, VOID, Facts
 from ehps.kernel import POSITIVE_ATTENDANCE, Compiled, Row, features, pack_rows
 from ehps.library import Content
@@ -66,8 +66,8 @@ def expected_sources(family: Family, facts: Facts, row: Row, day: int) -> set[st
         sources.add("education")
     if (day - np.frombuffer(family.births(), BIRTH) < 1826).any():
         sources.add("health")
-    held = {kind.source for kind in KINDS if kind.code in set(facts["kind"].tolist())}
-    return sources | held & {"housing", "benefits"}
+    heard_of = {BY_CODE[kind].source for kind in np.unique(facts["kind"]).tolist()}
+    return sources | heard_of & {"housing", "benefits"}
 
 
 def schedule(scene: Scene, look: Look) -> bool:

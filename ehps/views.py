@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ehps.calendar import local_day, local_day_of
+from ehps.calendar import DAY, day_to_date, local_day, local_day_of
 from ehps.catalogue import BY_CODE, CONDITIONS, HEADINGS_CODE
-from ehps.facts import COUNTED_OF, VOID, Facts, hash32
+from ehps.facts import COUNTED_OF, VOID, Facts, person_hash
 from ehps.kernel import ATTENDANCE, UNIT, Compiled, Row, counting
 from ehps.state import Family
 
@@ -21,10 +20,19 @@ FACTS_SHOWN_MAX = 30
 BANDS = ("blue", "green", "amber", "red")
 
 
-@lru_cache(maxsize=4096)
 def iso(seconds: int) -> str:
     """Seconds since 1970 as RFC 3339 UTC text."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    day, rest = divmod(seconds, DAY)
+    return f"{_date(day)}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}Z"
+
+
+log_time = lru_cache(maxsize=64)(iso)
+"""The same for log time, which many outputs share."""
+
+
+@lru_cache(maxsize=1 << 13)
+def _date(day: int) -> str:
+    return day_to_date(day).isoformat()
 
 
 def points(units: int) -> float:
@@ -37,23 +45,23 @@ def band_of(compiled: Compiled, score: int) -> int:
     return bisect_right(compiled.lines, score)
 
 
-def fact_view(family: Family, fact: np.void) -> dict[str, Any]:
-    """One dated fact for people. A person is named by pseudonym where still a member."""
-    kind = BY_CODE[int(fact["kind"])]
-    person = int(fact["person"])
-    subject = next((s for s in family.case.people if hash32(s) == person), None)
-    return {
-        "kind": kind.name,
-        "label": kind.label,
-        "occurred": iso(int(fact["occurred"])),
-        "recorded": iso(int(fact["recorded"])),
-        "known": iso(int(fact["known"])),
-        "person": subject,
-    }
+def fact_views(family: Family, facts: Facts) -> list[dict[str, Any]]:
+    """Dated facts for people, in the given order. A person is named by pseudonym where still a member."""
+    subjects = {person_hash(subject): subject for subject in family.case.people}
+    return [
+        {
+            "kind": BY_CODE[kind].name,
+            "label": BY_CODE[kind].label,
+            "occurred": iso(occurred),
+            "recorded": iso(recorded),
+            "known": iso(known),
+            "person": subjects.get(person),
+        }
+        for kind, occurred, recorded, known, person in facts[_SHOWN].tolist()
+    ]
 
 
-def _shown(family: Family, facts: Facts) -> list[dict[str, Any]]:
-    return [fact_view(family, fact) for fact in facts[::-1][:FACTS_SHOWN_MAX]]
+_SHOWN = ["kind", "occurred", "recorded", "known", "person"]
 
 
 def contributions(
@@ -74,7 +82,7 @@ def contributions(
                 "units": units,
                 "points": points(units),
                 "facts_total": len(behind),
-                "facts": _shown(family, behind),
+                "facts": fact_views(family, behind[::-1][:FACTS_SHOWN_MAX]),
             }
         )
     return sorted(result, key=lambda c: (-c["units"], c["kind"]))
