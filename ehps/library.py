@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from importlib import resources
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -23,6 +23,8 @@ KERNEL_VERSION = 1
 
 Stage = Literal["shadow", "pilot", "live"]
 ModelT = TypeVar("ModelT", bound=BaseModel)
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Safe, and ten times as fast where libyaml is there: content is read before a worker takes its first record."""
 _MODELS: dict[str, type[BaseModel]] = {
     "release": Release,
     "combinations": Combinations,
@@ -208,7 +210,7 @@ def parse(model: type[ModelT], name: str, raw: bytes) -> ModelT:
         ContentError: naming the file, the line or key, and what is legal there.
     """
     try:
-        return model.model_validate(yaml.safe_load(raw))
+        return model.model_validate(yaml.load(raw, _LOADER))  # noqa: S506  (a safe one)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -223,6 +225,6 @@ def parse(model: type[ModelT], name: str, raw: bytes) -> ModelT:
 
 def _calendar(name: str, raw: bytes) -> tuple[SchoolCalendar, WorkingHours]:
     try:
-        return load_calendar(yaml.safe_load(raw))
+        return load_calendar(yaml.load(raw, _LOADER))  # noqa: S506  (a safe one)
     except (ValueError, yaml.YAMLError) as error:
         raise ContentError(f"{name}: {error}") from error

@@ -39,13 +39,13 @@ class Merged(NamedTuple):
         line: which facts each family held after each record.
         changed: numbers of the records that changed a set, ascending.
         moves: those after which quiet days start again: the child or the home moved.
-        lowers: those that may lower what is still to come of the score, so that it may fall sooner.
+        attends: those that tell of attendance or of a school's roll, which may end a condition.
     """
 
     line: Timeline
     changed: Ints
     moves: set[int]
-    lowers: set[int]
+    attends: set[int]
 
 
 class _Told(NamedTuple):
@@ -70,7 +70,7 @@ def merge_run(run: Run, known: int, partition: Partition, *, bounded: bool) -> M
         line = _cut(line, run)
     remain = line.changed()
     _count(told, len(run.records), len(remain), len(changed) - len(remain), partition)
-    return Merged(line, remain, _moves(told, run), _lowers(told) | line.replaced)
+    return Merged(line, remain, _moves(told, run), _attends(told))
 
 
 def _told(run: Run, known: int) -> _Told:
@@ -108,8 +108,7 @@ def _moves(told: _Told, run: Run) -> set[int]:
     return {number for number in moved if run.records[number].kind == RecordKind.EVENT}
 
 
-def _lowers(told: _Told) -> set[int]:
-    """A child back at school, or off its roll, ends a condition; any other new fact only adds."""
+def _attends(told: _Told) -> set[int]:
     ends = (told.facts["kind"] == ATTENDANCE) | (SPELL_OF[told.facts["kind"]] == ON_ROLL)
     return set(told.number[ends].tolist())
 

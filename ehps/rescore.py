@@ -31,11 +31,17 @@ def tell(batch: Batch, scene: Scene, look: Look, before: int | None, cause: str)
     row = look.row
     on_roll, under_five = row.spells & ON_ROLL_BIT, row.states & STATE_BIT["child_under_5"]
     insufficient = too_little_heard(scene, on_roll=bool(on_roll), under_five=bool(under_five))
-    emit_score(batch, scene, look.key, look.family, row.score, insufficient)
+    if moved(look.family, row.score, insufficient):
+        emit_score(batch, scene, look.key, look.family, row.score, insufficient)
     judge_bands(batch, scene, look, before, cause)
     if schedule(scene, look):
-        set_watch(scene, [(look.family, look.facts)])
+        set_watch(scene, [look])
     batch.note_timer(look.key, look.family)
+
+
+def moved(family: Family, score: int, insufficient: bool) -> bool:  # noqa: FBT001
+    """Whether the score, or what it rests on, is other than last told."""
+    return family.unscored or (score, insufficient) != (family.score, family.insufficient)
 
 
 def emit_score(
@@ -46,12 +52,10 @@ def emit_score(
     score: int,
     insufficient: bool,  # noqa: FBT001
 ) -> None:
-    """The score, if it or what it rests on is other than last told."""
-    family.unscored = False
-    if score != family.score or insufficient != family.insufficient:
-        family.score, family.insufficient = score, insufficient
-        sequence = batch.next_sequence(scene.offset)
-        batch.scores.append(score_output(scene, key, score, sequence, insufficient=insufficient))
+    """Tell the score."""
+    family.unscored, family.score, family.insufficient = False, score, insufficient
+    sequence = batch.next_sequence(scene.offset)
+    batch.scores.append(score_output(scene, key, score, sequence, insufficient=insufficient))
 
 
 def judge_bands(batch: Batch, scene: Scene, look: Look, before: int | None, cause: str) -> None:

@@ -14,9 +14,9 @@ from ehps.kernel import STATE_BIT, Bools, Features, Ints, Rows, pack_births, pac
 from ehps.log import HEAD_BYTES, LogRecord
 from ehps.merging import Merged, Run, counted, keep, merge_run
 from ehps.policy import Look, Scene
-from ehps.rescore import emit_score, fail, judge_bands, safely, waits, withdraw
+from ehps.rescore import emit_score, fail, judge_bands, moved, safely, waits, withdraw
 from ehps.state import Family
-from ehps.stepdown import WATCH, reviewable, schedule, set_watch, start_quiet
+from ehps.stepdown import reviewable, schedule, set_watch, start_quiet, watched
 from ehps.timeline import Timeline
 from ehps.timers import fire
 
@@ -89,7 +89,7 @@ class _Judge:
         self._before: dict[int, int] = {}
         # Families above the down line whose day of fall is to be found, for all at once. A later record that
         # only adds leaves the watch as it is: it then comes early, looks again, and is set anew.
-        self._watch: dict[int, tuple[Family, Facts]] = {}
+        self._watch: dict[int, Look] = {}
 
     def judge(self) -> None:
         """All records that changed something, a cache-sized block at a time."""
@@ -101,8 +101,8 @@ class _Judge:
         for part in np.split(changed, np.flatnonzero(np.diff(block)) + 1):
             self._block(line, part)
         set_watch(self._scene, list(self._watch.values()))
-        for owner, (family, _) in self._watch.items():
-            self._batch.note_timer(run.keys[owner], family)
+        for look in self._watch.values():
+            self._batch.note_timer(look.key, look.family)
 
     def _note_scores_before(self) -> None:
         run = self._run
@@ -152,7 +152,7 @@ class _Judge:
             owner = int(self._run.owner[number])
             family, told = self._run.families[owner], (scores[at], insufficient[at])
             if calm[at] and number not in replaced and not self._watched(family, owner):
-                if told != (family.score, family.insufficient) or family.unscored:
+                if moved(family, *told):
                     record = self._run.records[number]
                     scene = self._scene.at_record(record.offset)
                     emit_score(self._batch, scene, record.family, family, *told)
@@ -172,7 +172,8 @@ class _Judge:
         look = Look(record.family, family, facts, found.row(at))
         if number in self._merged.line.replaced and family.case.standing:
             withdraw(self._batch, scene, look)
-        emit_score(self._batch, scene, look.key, family, look.row.score, insufficient)
+        if moved(family, look.row.score, insufficient):
+            emit_score(self._batch, scene, look.key, family, look.row.score, insufficient)
         if (
             look.row.rules
             or look.row.pending
@@ -184,10 +185,10 @@ class _Judge:
             self._before[owner] = look.row.score
         if not schedule(scene, look):
             self._watch.pop(owner, None)
-        elif number in self._merged.lowers or (
-            WATCH not in family.case.timers and owner not in self._watch
+        elif number in self._merged.line.replaced or not (
+            owner in self._watch or watched(family, attends=number in self._merged.attends)
         ):
-            self._watch[owner] = family, facts
+            self._watch[owner] = look
         if number in self._merged.moves and family.below_since is not None:
             start_quiet(scene.content, family, look.row.spells, self._run.day)
         self._batch.note_timer(look.key, family)

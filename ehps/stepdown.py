@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +26,9 @@ from ehps.state import Authority, Family
 
 WATCH, REVIEW = "watch", "review"
 """Names of the two timers: the day on which the score falls below the line, and the review."""
+
+WATCH_ABSENT = "watch:absent"
+"""Name of the watch where a condition on attendance held: it may end, and the score fall sooner, without warning."""
 
 STATUTORY = [k.code for k in KINDS if "statutory" in k.tags]
 POSITIVE = [k.code for k in KINDS if "positive" in k.tags]
@@ -80,14 +82,14 @@ def schedule(scene: Scene, look: Look) -> bool:
     family, row, timers = look.family, look.row, look.family.case.timers
     if not reviewable(scene.content, row.spells):
         family.below_since = None
-        timers.pop(WATCH, None)
+        _stop_watch(timers)
         timers.pop(REVIEW, None)
         return False
     if row.score >= scene.compiled.down:
         family.below_since = None
         timers.pop(REVIEW, None)
         return True
-    timers.pop(WATCH, None)
+    _stop_watch(timers)
     if family.below_since is None:
         start_quiet(scene.content, family, row.spells, local_day_of(scene.at))
     return False
@@ -101,43 +103,51 @@ def start_quiet(content: Content, family: Family, spells: int, day: int) -> None
     family.case.timers[REVIEW] = start_of_day(due)
 
 
-def set_watch(scene: Scene, families: Sequence[tuple[Family, Facts]]) -> None:
+def _stop_watch(timers: dict[str, int]) -> None:
+    timers.pop(WATCH, None)
+    timers.pop(WATCH_ABSENT, None)
+
+
+def watched(family: Family, *, attends: bool) -> bool:
+    """Whether a standing watch still holds: it comes on the day of the fall or before it, and then looks again.
+
+    Args:
+        attends: whether the last record tells of attendance or a school's roll, which may end a condition.
+    """
+    timers = family.case.timers
+    return WATCH in timers or (WATCH_ABSENT in timers and not attends)
+
+
+def set_watch(scene: Scene, looks: Sequence[Look]) -> None:
     """Set each family's watch to the first day on which, with no further record, its score would fall."""
-    today, compiled = local_day_of(scene.at), scene.compiled
+    today = local_day_of(scene.at)
     weeks = range(today + GRID_STEP, today + max(COUNTED_DAYS) + 2 * GRID_STEP, GRID_STEP)
     near = []
-    found = _fall(compiled, families, [weeks] * len(families))
-    for (family, facts), week in zip(families, found, strict=True):
-        family.case.timers.pop(WATCH, None)
+    for look, week in zip(looks, _fall(scene, looks, [weeks] * len(looks)), strict=True):
+        _stop_watch(look.family.case.timers)
         if week is not None:
-            near.append((family, facts, range(week - GRID_STEP + 1, week + 1)))
-    falling = [(family, facts) for family, facts, _ in near]
-    found = _fall(compiled, falling, [days for _, _, days in near])
-    for (family, _), day in zip(falling, found, strict=True):
+            near.append((look, range(week - GRID_STEP + 1, week + 1)))
+    falling = [look for look, _ in near]
+    for look, day in zip(falling, _fall(scene, falling, [days for _, days in near]), strict=True):
         if day is not None:
-            family.case.timers[WATCH] = start_of_day(day)
+            absent = any(code in look.row.contributions for code in CONDITIONS)
+            look.family.case.timers[WATCH_ABSENT if absent else WATCH] = start_of_day(day)
 
 
-def _fall(
-    compiled: Compiled, families: Sequence[tuple[Family, Facts]], asked: Sequence[range]
-) -> list[int | None]:
+def _fall(scene: Scene, looks: Sequence[Look], asked: Sequence[range]) -> list[int | None]:
     """For each family the first of its days on which its score is below the line."""
-    if not families:
+    if not looks:
         return []
+    births = [look.family.births() for look in looks]
     rows = pack_rows(
-        [facts for (_, facts), days in zip(families, asked, strict=True) for _ in days],
+        [look.facts for look, days in zip(looks, asked, strict=True) for _ in days],
         [start_of_day(day) for days in asked for day in days],
-        [
-            births
-            for (family, _), days in zip(families, asked, strict=True)
-            for births in repeat(family.births(), len(days))
-        ],
+        [born for born, days in zip(births, asked, strict=True) for _ in days],
     )
-    below = iter((features(compiled, rows, with_rules=False).score < compiled.down).tolist())
-    return [
-        next((day for day, fell in [(d, next(below)) for d in days] if fell), None)
-        for days in asked
-    ]
+    score = features(scene.compiled, rows, with_rules=False).score
+    below = iter((score < scene.compiled.down).tolist())
+    fell = [[day for day in days if next(below)] for days in asked]
+    return [days[0] if days else None for days in fell]
 
 
 def judge(

@@ -12,6 +12,7 @@ from ehps.state import Family
 from ehps.stepdown import (
     REVIEW,
     WATCH,
+    WATCH_ABSENT,
     ageing_share,
     expected_sources,
     judge,
@@ -58,8 +59,8 @@ def _step_down(batch: Batch, scene: Scene, look: Look, name: str) -> None:
     content, family, row = scene.content, look.family, look.row
     if row.score >= scene.compiled.down:
         if schedule(scene, look):
-            set_watch(scene, [(family, look.facts)])
-    elif name == WATCH:
+            set_watch(scene, [look])
+    elif name in (WATCH, WATCH_ABSENT):
         start_quiet(content, family, row.spells, local_day_of(scene.at))
     else:
         _review(batch, scene, look)
