@@ -52,16 +52,7 @@ def kafka(
     if request.param == "embedded":
         yield from _embedded(tmp_path_factory.mktemp("kafka"))
     else:
-        yield from _real(request.getfixturevalue("real_kafka"))
-
-
-@pytest.fixture(scope="session")
-def real_kafka(
-    real_stack: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[real.RealKafka]:
-    """The session's real Kafka."""
-    with real.RealKafka(tmp_path_factory.mktemp("real-kafka") / "node") as node:
-        yield node
+        yield from _real(tmp_path_factory.mktemp("kafka"))
 
 
 @pytest.fixture(scope="session", params=["embedded", "real"])
@@ -77,22 +68,24 @@ def product(
 
 
 @pytest.fixture(scope="session")
-def real_product(
-    real_kafka: real.RealKafka, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Product]:
+def real_product(real_stack: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """`ehps up` on a real Kafka, whose topics were planned and applied first, and a real Redis."""
     said: list[dict[str, Any]] = []
-    with real.RealRedis(tmp_path_factory.mktemp("redis") / "node") as redis_server:
+    folder = tmp_path_factory.mktemp("product")
+    with (
+        real.RealKafka(folder / "kafka") as kafka_server,
+        real.RealRedis(folder / "redis") as redis_server,
+    ):
 
         def prepare(environment: dict[str, str]) -> tuple[str, ...]:
             for words in (("topics", "plan"), ("topics", "apply"), ("topics", "plan")):
                 done = run_ehps(
-                    *words, "--kafka", real_kafka.bootstrap, "--json", environment=environment
+                    *words, "--kafka", kafka_server.bootstrap, "--json", environment=environment
                 )
                 said.append({"code": done.returncode, **json.loads(done.stdout)})
-            return "--kafka", real_kafka.bootstrap, "--redis", redis_server.url
+            return "--kafka", kafka_server.bootstrap, "--redis", redis_server.url
 
-        with running_product(tmp_path_factory.mktemp("real"), prepare) as found:
+        with running_product(folder / "stack", prepare) as found:
             found.topics = said
             yield found
 
@@ -131,11 +124,15 @@ def _embedded(directory: Path) -> Iterator[Kafka]:
         )
 
 
-def _real(node: real.RealKafka) -> Iterator[Kafka]:
-    admin = AdminClient({"bootstrap.servers": node.bootstrap})
+def _real(directory: Path) -> Iterator[Kafka]:
+    possible, reason = real.available()
+    if not possible:
+        pytest.skip(reason)
+    with real.RealKafka(directory / "node") as node:
+        admin = AdminClient({"bootstrap.servers": node.bootstrap})
 
-    def create(name: str, partitions: int) -> None:
-        futures = admin.create_topics([NewTopic(name, partitions, replication_factor=1)])
-        futures[name].result(timeout=30)
+        def create(name: str, partitions: int) -> None:
+            futures = admin.create_topics([NewTopic(name, partitions, replication_factor=1)])
+            futures[name].result(timeout=30)
 
-    yield Kafka(node.bootstrap, embedded=False, segments=None, create=create)
+        yield Kafka(node.bootstrap, embedded=False, segments=None, create=create)
