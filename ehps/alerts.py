@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import orjson
 
 from ehps.authority import coverage, is_heard
-from ehps.calendar import local_day, local_day_of
-from ehps.catalogue import BY_CODE, KINDS
-from ehps.facts import VOID, Facts
+from ehps.calendar import local_day_of
+from ehps.catalogue import KINDS
 from ehps.kernel import UNIT
 from ehps.policy import (
     COMBINATION,
@@ -27,20 +25,19 @@ from ehps.state import STANDING_MAX, Standing
 from ehps.stepdown import expected_sources, tier
 from ehps.views import (
     BANDS,
+    Chronology,
     band_of,
-    contributions,
-    fact_views,
     iso,
     log_time,
     people_view,
     rule_names,
 )
 
-PROTECTIVE = [kind.code for kind in KINDS if "protective" in kind.tags]
+PROTECTIVE = frozenset(kind.code for kind in KINDS if "protective" in kind.tags)
 NEW_DAYS = 28
-"""Facts this young are listed as what changed,"""
-NEW_FACTS_MAX = 28
-"""at most so many."""
+"""Facts this young are listed as what changed."""
+PROTECTIVE_DAYS, PROTECTIVE_MAX = 182, 10
+"""How old, and how many, facts are that speak for the family."""
 
 
 class Output(NamedTuple):
@@ -57,19 +54,20 @@ def raise_alert(
 ) -> list[Output]:
     """Write the alert out, remember that it stands, and supersede a lower grade that stood."""
     case, name = look.family.case, alert_id(look.key, scene, draft.rule, sequence)
+    past = Chronology(scene.compiled, look.family, look.facts, scene.at)
     kept_back = withheld(scene, look.key, draft)
     document = {
         **_head(
             scene, look.key, Standing(name, draft.kind, draft.rule, draft.grade, scene.at), "raised"
         ),
-        "headline": headline(scene, draft, look.facts),
+        "headline": headline(scene, draft, past),
         "response": draft.response,
         "route": route(scene, draft, tier(look.row.spells)),
         "due": None if draft.due is None else iso(draft.due),
         "superseded_by": None,
         "cause": cause,
         "withheld": kept_back,
-        **_why(scene, look, notes),
+        **_why(scene, look, past, notes),
         **_provenance(scene, sequence),
     }
     shadow = kept_back or _in_shadow(scene)
@@ -95,7 +93,7 @@ def _head(scene: Scene, key: str, alert: Standing, state: str) -> dict[str, Any]
     }
 
 
-def _why(scene: Scene, look: Look, notes: tuple[str, ...]) -> dict[str, Any]:
+def _why(scene: Scene, look: Look, past: Chronology, notes: tuple[str, ...]) -> dict[str, Any]:
     """Score, contributions and dated facts; people; who was heard and who was not."""
     family, facts, row = look.family, look.facts, look.row
     content, day, authority = scene.content, local_day_of(scene.at), scene.authority
@@ -108,10 +106,10 @@ def _why(scene: Scene, look: Look, notes: tuple[str, ...]) -> dict[str, Any]:
         "band": BANDS[band_of(scene.compiled, row.score)],
         "score_units": row.score,
         "unit": UNIT,
-        "contributions": contributions(scene.compiled, family, facts, row, scene.at),
+        "contributions": past.contributions(row),
         "combinations": rule_names(scene.compiled, row.rules),
-        "new_facts": fact_views(family, _recent(facts, day)[::-1][:NEW_FACTS_MAX]),
-        "protective": fact_views(family, _protective(facts, day)),
+        "new_facts": past.recent(NEW_DAYS),
+        "protective": past.of_kinds(PROTECTIVE, PROTECTIVE_DAYS, PROTECTIVE_MAX),
         "people": people_view(family, scene.at),
         "open_tier": tier(row.spells),
         "last_decision": family.case.decided,
@@ -127,28 +125,12 @@ def _why(scene: Scene, look: Look, notes: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _recent(facts: Facts, day: int) -> Facts:
-    age = day - local_day(facts["occurred"].astype(np.int64))
-    recent: Facts = facts[(facts["flags"] & VOID == 0) & (age >= -1) & (age <= NEW_DAYS)]
-    return recent
-
-
-def _protective(facts: Facts, day: int) -> Facts:
-    age = day - local_day(facts["occurred"].astype(np.int64))
-    helpful: Facts = facts[
-        np.isin(facts["kind"], PROTECTIVE) & (facts["flags"] & VOID == 0) & (age <= 182)
-    ]
-    return helpful[::-1][:10]
-
-
-def headline(scene: Scene, draft: Draft, facts: Facts) -> str:
+def headline(scene: Scene, draft: Draft, past: Chronology) -> str:
     """One plain sentence: what, and why now."""
     if draft.kind == STEP_DOWN:
         days = scene.content.policy.step_down.quiet_days
         return f"Review for stepping down: below the line for {days} quiet days."
-    new = _recent(facts, local_day_of(scene.at))[::-1]
-    scored = new[scene.compiled.column[new["kind"]] >= 0]
-    labels = list(dict.fromkeys(BY_CODE[int(kind)].label for kind in scored["kind"]))
+    labels = past.new_labels(NEW_DAYS)
     since = f" New in {NEW_DAYS} days: {'; '.join(labels[:3])}." if labels else ""
     if draft.kind == COMBINATION:
         rule = rule_named(scene.content, draft.rule)

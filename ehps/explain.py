@@ -12,7 +12,7 @@ from ehps.library import Library
 from ehps.policy import Scene, row_of
 from ehps.state import Authority, Family, Partition
 from ehps.stepdown import expected_sources, tier
-from ehps.views import BANDS, band_of, contributions, iso, people_view, points, rule_names
+from ehps.views import BANDS, Chronology, band_of, iso, people_view, points, rule_names
 from schemas.links import authority_of
 
 
@@ -47,7 +47,7 @@ def explain(
         "points": points(row.score),
         "band": BANDS[band_of(compiled, row.score)],
         "insufficient_data": coverage(authority, sources, day, enough.days) < enough.coverage,
-        "contributions": contributions(compiled, family, facts, row, at),
+        "contributions": Chronology(compiled, family, facts, at).contributions(row),
         "combinations": rule_names(compiled, row.rules),
         "open_tier": tier(row.spells),
         "people": people_view(family, at),

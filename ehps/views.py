@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Collection
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ehps.calendar import DAY, day_to_date, local_day, local_day_of
 from ehps.catalogue import BY_CODE, CONDITIONS, HEADINGS_CODE
@@ -45,63 +45,105 @@ def band_of(compiled: Compiled, score: int) -> int:
     return bisect_right(compiled.lines, score)
 
 
-def fact_views(family: Family, facts: Facts) -> list[dict[str, Any]]:
-    """Dated facts for people, in the given order. A person is named by pseudonym where still a member."""
-    subjects = {person_hash(subject): subject for subject in family.case.people}
-    return [
-        {
-            "kind": BY_CODE[kind].name,
-            "label": BY_CODE[kind].label,
-            "occurred": iso(occurred),
-            "recorded": iso(recorded),
-            "known": iso(known),
-            "person": subjects.get(person),
-        }
-        for kind, occurred, recorded, known, person in facts[_SHOWN].tolist()
-    ]
+class _Fact(NamedTuple):
+    """One fact of a chronology; `counts`: no greater one of its incident stands in for it."""
+
+    kind: int
+    age: int  # days
+    counts: bool
+    value: int
+    occurred: int
+    recorded: int
+    known: int
+    person: int
 
 
-_SHOWN = ["kind", "occurred", "recorded", "known", "person"]
+class Chronology:
+    """A family's facts at a moment as people see them: those within their horizon, newest first.
 
+    Args:
+        facts: those that count, sorted by key.
+        moment: log time, seconds.
+    """
 
-def contributions(
-    compiled: Compiled, family: Family, facts: Facts, row: Row, moment: int
-) -> list[dict[str, Any]]:
-    """What the row's score is made of, greatest first; units add up to the score exactly."""
-    age = local_day_of(moment) - local_day(facts["occurred"].astype(np.int64))
-    live = (facts["flags"] & VOID == 0) & (age >= -1) & (age <= COUNTED_OF[facts["kind"]])
-    live = counting(compiled, facts, np.zeros(len(facts), np.int64), live)
-    result = []
-    for code, units in row.contributions.items():
-        name, label, heading, behind = _behind(compiled, facts, live, age, code)
-        result.append(
-            {
-                "kind": name,
-                "label": label,
-                "heading": f"SF{heading}" if heading else None,
-                "units": units,
-                "points": points(units),
-                "facts_total": len(behind),
-                "facts": fact_views(family, behind[::-1][:FACTS_SHOWN_MAX]),
-            }
+    def __init__(self, compiled: Compiled, family: Family, facts: Facts, moment: int) -> None:
+        self._compiled = compiled
+        self._subjects = {person_hash(subject): subject for subject in family.case.people}
+        age = local_day_of(moment) - local_day(facts["occurred"].astype(np.int64))
+        live = (facts["flags"] & VOID == 0) & (age >= -1) & (age <= COUNTED_OF[facts["kind"]])
+        counts = counting(compiled, facts, np.zeros(len(facts), np.int64), live)
+        chosen = np.flatnonzero(live)[::-1]
+        columns = (
+            age,
+            counts,
+            *(facts[name] for name in ("value", "occurred", "recorded", "known", "person")),
         )
-    return sorted(result, key=lambda c: (-c["units"], c["kind"]))
+        rows = zip(
+            facts["kind"][chosen].tolist(), *(c[chosen].tolist() for c in columns), strict=True
+        )
+        self._facts = [_Fact(*row) for row in rows]
 
+    def contributions(self, row: Row) -> list[dict[str, Any]]:
+        """What the row's score is made of, greatest first; units add up to the score exactly."""
+        parts = [self._part(code, units) for code, units in row.contributions.items()]
+        return sorted(parts, key=lambda part: (-part["units"], part["kind"]))
 
-def _behind(
-    compiled: Compiled, facts: Facts, live: NDArray[np.bool_], age: NDArray[np.int64], code: int
-) -> tuple[str, str, int | None, Facts]:
-    """Name, label and heading of a contribution, and the facts behind it."""
-    if code == HEADINGS_CODE:
-        column = compiled.column[facts["kind"]]
-        near = live & (age <= compiled.content.release.headings.active_days)
-        near &= (column >= 0) & (compiled.heading[column] > 0)
-        return "headings", "Needs under several headings at once", None, facts[near]
-    if code in CONDITIONS:
-        missed = live & (facts["kind"] == ATTENDANCE) & (facts["value"] > 0)
-        return (*CONDITIONS[code], facts[missed])
-    kind = BY_CODE[code]
-    return kind.name, kind.label, kind.heading, facts[live & (facts["kind"] == code)]
+    def recent(self, days: int) -> list[dict[str, Any]]:
+        """Facts no older than `days`."""
+        return self._shown([fact for fact in self._facts if fact.age <= days])
+
+    def new_labels(self, days: int) -> list[str]:
+        """Labels of those of them that carry points, each once."""
+        column = self._compiled.column
+        new = (f.kind for f in self._facts if f.age <= days and column[f.kind] >= 0)
+        return list(dict.fromkeys(BY_CODE[kind].label for kind in new))
+
+    def of_kinds(self, kinds: Collection[int], days: int, most: int) -> list[dict[str, Any]]:
+        """The newest facts of some kinds."""
+        return self._shown([f for f in self._facts if f.kind in kinds and f.age <= days][:most])
+
+    def _part(self, code: int, units: int) -> dict[str, Any]:
+        name, label, heading, behind = self._behind(code)
+        return {
+            "kind": name,
+            "label": label,
+            "heading": f"SF{heading}" if heading else None,
+            "units": units,
+            "points": points(units),
+            "facts_total": len(behind),
+            "facts": self._shown(behind),
+        }
+
+    def _behind(self, code: int) -> tuple[str, str, int | None, list[_Fact]]:
+        """Name, label and heading of a contribution, and the facts behind it."""
+        counting = [fact for fact in self._facts if fact.counts]
+        if code == HEADINGS_CODE:
+            column, heading = self._compiled.column, self._compiled.heading
+            days = self._compiled.content.release.headings.active_days
+            near = [
+                f
+                for f in counting
+                if f.age <= days and column[f.kind] >= 0 and heading[column[f.kind]]
+            ]
+            return "headings", "Needs under several headings at once", None, near
+        if code in CONDITIONS:
+            return (*CONDITIONS[code], [f for f in counting if f.kind == ATTENDANCE and f.value])
+        kind = BY_CODE[code]
+        return kind.name, kind.label, kind.heading, [f for f in counting if f.kind == code]
+
+    def _shown(self, facts: list[_Fact]) -> list[dict[str, Any]]:
+        """A person is named by pseudonym where still a member."""
+        return [
+            {
+                "kind": BY_CODE[fact.kind].name,
+                "label": BY_CODE[fact.kind].label,
+                "occurred": iso(fact.occurred),
+                "recorded": iso(fact.recorded),
+                "known": iso(fact.known),
+                "person": self._subjects.get(fact.person),
+            }
+            for fact in facts[:FACTS_SHOWN_MAX]
+        ]
 
 
 def people_view(family: Family, moment: int) -> list[dict[str, Any]]:
