@@ -13,6 +13,7 @@ again under the same ids. Outputs go before state: the other order would lose an
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import redis
@@ -93,7 +94,7 @@ class Scorer:
 
     def _step(self, batch: dict[int, list[LogRecord]]) -> None:
         """One batch of each partition through the protocol; one wait for deliveries serves them all."""
-        laps, sent = metrics.Laps("scorer"), []
+        began, laps, sent = time.perf_counter(), metrics.Laps("scorer"), []
         for partition, records in batch.items():
             snapshot = self._store.read(partition, needs(records))
             laps.lap("read")
@@ -113,13 +114,13 @@ class Scorer:
             if step.offset > said:
                 self._said[partition] = step.offset
                 self._teller.done(LOG, partition, step.offset)
-            self._account(partition, step, said)
+            self._account(partition, step, said, time.perf_counter() - began)
         laps.lap("commit")
         self._teller.tell()
         laps.lap("tell")
 
-    def _account(self, partition: int, step: Step, said: int) -> None:
-        """What metrics and watchdog are told of a batch that is done."""
+    def _account(self, partition: int, step: Step, said: int, seconds: float) -> None:
+        """What metrics, watchdog and log are told of a batch that is done."""
         metrics.RECORDS.labels("scorer").inc(step.records)
         metrics.states_written(step.states.values())
         if step.records == FAMILIES_MAX:
@@ -139,6 +140,7 @@ class Scorer:
             families=len(step.states),
             alerts=len(step.alerts),
             scores=len(step.scores),
+            ms=round(seconds * 1000, 1),
         )
 
     def _send(self, step: Step, said: int) -> None:
