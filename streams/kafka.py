@@ -29,7 +29,7 @@ DELIVERY_S = 30.0
 def _tell(error: KafkaError) -> None:
     """A worker's log says that the broker is away; a command says so itself, in one sentence."""
     if structlog.is_configured():
-        logger().warning("kafka.error", reason=error.str())
+        logger().warning("kafka.error", reason=error.name())
 
 
 _QUIET: dict[str, Any] = {"log_level": 0, "error_cb": _tell, "reconnect.backoff.max.ms": 2000}
