@@ -24,7 +24,7 @@ from streams.groups import Groups
 from streams.guard import LogGuard
 from streams.kafka import partitions_of
 from streams.kept import Kept
-from streams.logwriter import EHPS
+from streams.logwriter import EHPS, NO_TIME
 from streams.segments import Record
 from streams.store import LIVE, RedisStore
 from streams.topicadmin import plan
@@ -233,7 +233,10 @@ def clock(settings: Settings, live: list[str]) -> Iterator[Finding]:
             written[beat.la] = beat.time.timestamp(), record.timestamp_ms
     for la, (told_s, broker_ms) in written.items():
         ahead = told_s - broker_ms / 1000
-        if la in live and abs(ahead) > CLOCK_S_MAX:
+        if la in live and told_s == NO_TIME.timestamp():
+            what = f"{la}: the intake writes no heartbeats, as its clock is far from the broker's"
+            yield Finding("clock_differs", what, "set its clock (NTP); it goes on by itself")
+        elif la in live and abs(ahead) > CLOCK_S_MAX:
             what = f"{la}: the clock of the heartbeats is {_span(ahead)} the broker's"
             yield Finding(
                 "clock_differs",

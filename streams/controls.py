@@ -111,14 +111,27 @@ class Pulse:
         self._registry, self._log, self._clock = registry, log, clock
 
     def beat(self) -> None:
-        """One heartbeat for each live authority."""
-        now = self._clock()
-        for la, mode in self._registry.authorities().items():
+        """One heartbeat for each live authority; none while this clock is far from the broker's."""
+        now, modes = self._clock(), self._registry.authorities()
+        for la, mode in modes.items():
             metrics.LIVE.labels(la).set(mode == LIVE)
-            if mode == LIVE:
-                signs = {
-                    source: datetime.fromtimestamp(at, UTC)
-                    for source, at in self._registry.signs(la).items()
-                }
-                self._log.beat(Heartbeat(la=la, time=now, sources=signs))
-                logger().debug("pulse.beat", la=la)
+        live = [la for la, mode in modes.items() if mode == LIVE]
+        if not live or self._refused(live[0], now):
+            return
+        for la in live:
+            signs = {
+                source: datetime.fromtimestamp(at, UTC)
+                for source, at in self._registry.signs(la).items()
+            }
+            self._log.beat(Heartbeat(la=la, time=now, sources=signs))
+            logger().debug("pulse.beat", la=la)
+
+    def _refused(self, la: str, now: datetime) -> bool:
+        """One wrong clock must not age every family."""
+        there = self._log.broker_time(la)
+        off_s = 0.0 if there is None else (now - there).total_seconds()
+        if abs(off_s) <= JUMP_MAX.total_seconds():
+            return False
+        logger().error("pulse.refused", off_s=round(off_s))
+        metrics.OUTAGES.labels("pulse", "WrongClock").inc()
+        return True

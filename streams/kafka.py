@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
     AdminClient,
     OffsetSpec,
@@ -29,7 +37,7 @@ DELIVERY_S = 30.0
 def _tell(error: KafkaError) -> None:
     """A worker's log says that the broker is away; a command says so itself, in one sentence."""
     if structlog.is_configured():
-        logger().warning("kafka.error", reason=error.str())
+        logger().warning("kafka.error", reason=error.name())
 
 
 _QUIET: dict[str, Any] = {"log_level": 0, "error_cb": _tell, "reconnect.backoff.max.ms": 2000}
@@ -86,11 +94,16 @@ class _Batch:
     def __init__(self) -> None:
         self.sent = self.confirmed = 0
         self.failed: str | None = None
+        self.appended_ms = -1
 
-    def delivered(self, error: KafkaError | None, _message: Message) -> None:
+    def delivered(self, error: KafkaError | None, message: Message | None) -> None:
         self.confirmed += 1
         if error is not None:
             self.failed = error.str()
+        elif message is not None:
+            kind, moment_ms = message.timestamp()
+            if kind == TIMESTAMP_LOG_APPEND_TIME:
+                self.appended_ms = max(self.appended_ms, moment_ms)
 
 
 class Sender:
@@ -130,8 +143,11 @@ class Sender:
         self._batch.sent += 1
         self._client.poll(0)
 
-    def confirm(self) -> None:
+    def confirm(self) -> int:
         """Wait until every record sent since the last call is with the broker.
+
+        Returns:
+            The broker's time (ms since 1970) of the newest of them; -1: the topic keeps the sender's.
 
         Raises:
             DeliveryFailed: one is not, and cannot be told apart from one that is: do the batch again.
@@ -145,6 +161,7 @@ class Sender:
                 batch.failed
                 or f"{batch.sent - batch.confirmed} records were not confirmed in {DELIVERY_S:g} s"
             )
+        return batch.appended_ms
 
 
 def drain(client: Reader, count: int, wait_s: float) -> list[Message]:

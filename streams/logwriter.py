@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import orjson
 
@@ -16,6 +17,8 @@ from streams.kafka import Sender
 EHPS, INPUT, RECEIVED = "ehps", "ehps-input", "ehps-received"
 """Headers of a log record: its compact form, the coordinates of the input that it came from, and when the
 broker received that input (ms since 1970, 8 bytes, big-endian), for the measure of latency alone."""
+
+NO_TIME = datetime.fromtimestamp(0, UTC)
 
 
 class LogWriter:
@@ -59,6 +62,17 @@ class LogWriter:
         for heartbeat in heartbeats:
             self._everywhere(RecordKind.HEARTBEAT, heartbeat)
         self._sender.confirm()
+
+    def broker_time(self, la: str) -> datetime | None:
+        """Ask the broker for its time, by a heartbeat of 1970, which tells an authority nothing; None: it has none.
+
+        Only the answer to a record says what time it is there.
+        """
+        told = Heartbeat(la=la, time=NO_TIME, sources={})
+        compact = pack_other(RecordKind.HEARTBEAT, la)
+        self._sender.send(LOG, told.model_dump_json().encode(), b"", [(EHPS, compact)], 0)
+        appended_ms = self._sender.confirm()
+        return None if appended_ms < 0 else datetime.fromtimestamp(appended_ms / 1000, UTC)
 
     def confirm(self) -> None:
         """Wait until everything written is with the broker."""

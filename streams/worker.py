@@ -68,6 +68,7 @@ def run_worker(roles: list[str], settings: Settings) -> None:
     logger().info("worker.start", roles=roles, kafka=settings.kafka, log_partitions=partitions)
     worker = Worker(app, loglevel="ERROR", redirect_stdouts=False, daemon=True, quiet=True)
     worker.drain_s = settings.drain_s
+    worker.spinner = None  # it would write control characters into the log
     worker.execute_from_commandline()
 
 
