@@ -8,91 +8,22 @@ import shutil
 import sys
 import time
 import traceback
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import authority, growth, latency
-from benchmarks.bench import Bench, Sizes
+from benchmarks.bench import Bench
 from benchmarks.budgets import judge
+from benchmarks.plan import PLANS, Plan
 from benchmarks.report import budget_rows, details, plain, table, write_docs
 from benchmarks.results import Results, machine
 from benchmarks.stage import Stage
 from benchmarks.systems import MANY, SYSTEMS
-from benchmarks.workload import Workload
 from deploy.real import available
 
 FOLDER = Path(".bench")
 ONCE = ("latency", "growth", "states")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Sizes of one call; `quick` for a look, `full` for the questions about millions."""
-
-    events: int
-    families: int
-    slow_events: int
-    many_families: int
-    rounds: int
-    growth: growth.Growth
-    rate: int
-    seconds: int
-    authority_families: int
-    authority_weeks: int
-    seed: int
-
-    def sizes(self) -> Sizes:
-        """The workloads: the slow systems' has as many events a family as the main one."""
-        slow_families = max(1, self.families * self.slow_events // self.events)
-        return Sizes(
-            Workload(self.events, self.families, self.seed),
-            Workload(self.slow_events, slow_families, self.seed),
-            Workload(self.events, self.many_families, self.seed),
-        )
-
-
-PLANS = {
-    "quick": Plan(
-        60_000,
-        3_000,
-        6_000,
-        60_000,
-        1,
-        growth.Growth(400, 4, 400, 20_000, 20_000, 1),
-        1000,
-        15,
-        300,
-        110,
-        1,
-    ),
-    "usual": Plan(
-        400_000,
-        20_000,
-        40_000,
-        1_000_000,
-        3,
-        growth.Growth(4_000, 10, 20_000, 1_000_000, 100_000, 2),
-        1000,
-        60,
-        1_500,
-        156,
-        1,
-    ),
-    "full": Plan(
-        400_000,
-        20_000,
-        40_000,
-        1_000_000,
-        5,
-        growth.Growth(20_000, 10, 20_000, 1_000_000, 200_000, 3),
-        1000,
-        60,
-        5_000,
-        156,
-        1,
-    ),
-}
 
 
 def main() -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any
@@ -18,12 +19,14 @@ from ehps.library import Library
 from ehps.replay import MemoryStore
 from ehps.simulate import Message, World
 from schemas.control import Heartbeat
-from schemas.topics import AGENCY_TOPICS, LOG, source_of
+from schemas.topics import AGENCY_TOPICS, LINKS, LOG, UNLINKED, source_of
 from streams.agents import Links
-from streams.config import Settings
 from streams.intake import Intake
 from streams.logs import configure
 from streams.logwriter import LogWriter
+from streams.parking import Parking
+from streams.patience import utc_now
+from streams.ports import Stretch
 from streams.segments import Record
 from streams.store import HISTORY, Registry
 
@@ -60,12 +63,12 @@ def sizes(
 
 
 class _Teller:
-    """Tells days through the product's intake and link agent, onto a tape of the log."""
+    """Tells days through the product's link agent, intake and parking, onto a tape of the log."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._signs: dict[str, datetime] = {}
-        self._offset = 0
+        self._read: Counter[str] = Counter()
         self._begun = False
         self.tape = Tape()
 
@@ -76,20 +79,21 @@ class _Teller:
         return tape
 
     def day(self, number: int, messages: list[Message]) -> int:
+        """One day's messages, links first, and the heartbeat at its end."""
         log = LogWriter(self.tape, PARTITIONS)
-        intake = Intake(Settings(), self._registry, self.tape, log)
-        links = Links(self._registry, self.tape, log, intake)
         if not self._begun:
-            self._begun = True
-            moment = datetime.fromtimestamp(number * DAY_S, UTC)
-            self._registry.set_authority(LA, HISTORY)
-            log.control(Library.packaged().default_control(LA, moment))
-            log.beat(Heartbeat(la=LA, time=moment, sources={}))
-        links.take(
-            self._records(message for message in messages if message.topic not in AGENCY_TOPICS)
-        )
+            self._begin(log, datetime.fromtimestamp(number * DAY_S, UTC))
+        parking = Parking(self._registry, log, utc_now)
+        intake = Intake(_nobody(), self._registry, self.tape, log, batch_records=1, poll_s=1)
         events = [message for message in messages if message.topic in AGENCY_TOPICS]
-        intake.take(self._records(events))
+        links = [message for message in messages if message.topic == LINKS]
+        Links(self._registry, self.tape, log, parking).take(*self._records(LINKS, links))
+        before = len(self.tape.records)
+        for topic in AGENCY_TOPICS:
+            _, records = self._records(topic, [event for event in events if event.topic == topic])
+            intake.take(records)
+        unlinked = [record for record in self.tape.records[before:] if record[0] == UNLINKED]
+        parking.take(*self._again(unlinked))
         self._signs |= {
             source_of(event.topic): datetime.fromtimestamp(event.known, UTC) for event in events
         }
@@ -97,11 +101,32 @@ class _Teller:
         log.beat(Heartbeat(la=LA, time=end, sources=dict(self._signs)))
         return len(messages)
 
-    def _records(self, messages: Iterable[Message]) -> list[Record]:
-        result = []
-        for message in messages:
-            self._offset += 1
-            result.append(
-                Record(message.topic, 0, self._offset, 0, message.key.encode(), message.value, [])
-            )
-        return result
+    def _begin(self, log: LogWriter, moment: datetime) -> None:
+        self._begun = True
+        self._registry.set_authority(LA, HISTORY)
+        self._registry.mark_whole()
+        log.control(Library.packaged().default_control(LA, moment))
+        log.beat(Heartbeat(la=LA, time=moment, sources={}))
+
+    def _records(self, topic: str, messages: list[Message]) -> tuple[Stretch, list[Record]]:
+        return self._stretch(topic, [(m.key.encode(), m.value, []) for m in messages])
+
+    def _again(self, records: list[Any]) -> tuple[Stretch, list[Record]]:
+        return self._stretch(
+            UNLINKED, [(key, value, headers) for _, _, key, value, headers in records]
+        )
+
+    def _stretch(self, topic: str, contents: list[Any]) -> tuple[Stretch, list[Record]]:
+        """Records of a topic with one partition, which goes on where it stood."""
+        start = self._read[topic]
+        self._read[topic] += len(contents)
+        records = [
+            Record(topic, 0, start + n, 0, key, value, headers)
+            for n, (key, value, headers) in enumerate(contents)
+        ]
+        return Stretch(topic, 0, start, self._read[topic]), records
+
+
+def _nobody() -> Any:
+    """Intake's reader: its batches are handed to it here."""
+    return None

@@ -125,7 +125,10 @@ class Bench:
         """The log in memory."""
         workload = self._sizes.main
         self.product.load_log(workload)
-        shape = [str(value) for value in (workload.events, workload.families, workload.seed)]
+        shape = [
+            str(value)
+            for value in (workload.events, workload.families, workload.seed, workload.pace)
+        ]
         command = [sys.executable, "-m", "benchmarks.rebuild", *shape]
         found = self._measure(run, command, LOG, self.product.logged())
         share = workload.events / self.product.logged()

@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from benchmarks import seeds
-from benchmarks.product import OUTPUTS, Product, put_links, start
+from benchmarks.product import OUTPUTS, Product, exists, put_links, start
 from benchmarks.stage import PARTITIONS, Stage
 from benchmarks.watch import until
 from benchmarks.workload import LA, Workload
@@ -32,7 +32,8 @@ from streams.store import Registry
 from streams.up import Stack, set_live
 
 SETTLE_S = 2.0
-FAMILIES = 20_000
+FAMILIES = 2_000
+"""Few, so that most have a history soon and a minute raises hundreds of alerts."""
 Place = tuple[int, int]
 
 
@@ -46,15 +47,21 @@ def measure(stage: Stage, product: Product, rate: int, seconds: int) -> dict[str
     for key in stage.redis.scan_iter("{ehps:*}:state"):
         stage.redis.delete(key)  # families are known, but the live control is written below
     registry = Registry(stage.redis)
-    registry.mark_links_read()
     put_links(registry, FAMILIES)
     workers = start(settings, [("intake",), ("scorer",)])
     reader = _Reader(settings.kafka)
+
+    def workers_run() -> bool:
+        return all(map(exists, workers.pids()))
+
     try:
         set_live(Stack(settings, workers), LA)
         time.sleep(SETTLE_S)
         reader.start()
         sent = _send(stage, run, rate, workload.events)
+        # Whatever is late must count: wait for the last of it.
+        until(product.logged, workload.events, workers_run, every_s=0.1)
+        until(product.applied, product.logged(), workers_run, every_s=0.1)
         time.sleep(SETTLE_S)
     finally:
         reader.stop()

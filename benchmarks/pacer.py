@@ -13,6 +13,9 @@ from confluent_kafka import KafkaError, Message, Producer
 from benchmarks.workload import Workload
 from schemas.topics import agency_topic
 
+PACE = 72
+"""Events a family and year: a minute of a thousand a second is told as five months."""
+
 
 def main() -> None:
     """Send BENCH_TOTAL events, BENCH_RATE a second, ending at the present moment of their own time."""
@@ -26,7 +29,9 @@ def main() -> None:
             "partitioner": "murmur2_random",
         }
     )
-    sents = list(Workload(total, families, end_s=int(datetime.now(UTC).timestamp()) - 60))
+    sents = list(
+        Workload(total, families, pace=PACE, end_s=int(datetime.now(UTC).timestamp()) - 60)
+    )
     placed: list[tuple[str, int, int, float]] = []
     began = time.monotonic() + 0.5
     for number, sent in enumerate(sents):

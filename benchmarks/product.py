@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import ConsumerGroupState
@@ -17,15 +18,17 @@ from benchmarks.seeds import Stores, Tape
 from benchmarks.stage import PARTITIONS, Stage
 from benchmarks.watch import Watch, peak_mib, run_of, until
 from benchmarks.workload import LA, PEOPLE, Workload, family_name, subject_of
-from schemas.topics import ALERTS, ALERTS_SHADOW, LOG, SCORES, TOPICS
+from schemas.topics import ALERTS, ALERTS_SHADOW, LINKS, LOG, SCORES, TOPICS
 from streams.config import Settings
 from streams.history import Groups
 from streams.kafka import watermarks
+from streams.ports import Link, Stretch
 from streams.store import HISTORY, Registry, tag
 from streams.up import Workers
 
 OUTPUTS = (ALERTS, ALERTS_SHADOW, SCORES)
 PAUSE_MS = 60_000
+LINKED_AT_ONCE = 1000
 Run = dict[str, Any]
 
 
@@ -184,7 +187,7 @@ class Product:
             client.flushall()
         registry = Registry(client)
         registry.set_authority(LA, HISTORY)  # so that no live heartbeat is written
-        registry.mark_links_read()
+        registry.mark_whole()
         put_links(registry, workload.families)
 
     def _all_logged(self, workload: Workload) -> None:
@@ -204,7 +207,7 @@ class Product:
         groups = [start(self._stage.settings(run), [words]) for words in roles]
         pids = [pid for group in groups for pid in group.pids()]
         try:
-            yield pids, lambda: all(map(_alive, pids)), began
+            yield pids, lambda: all(map(exists, pids)), began
         finally:
             for group in groups:
                 group.stop()
@@ -218,21 +221,16 @@ def start(settings: Settings, roles: Sequence[Sequence[str]]) -> Workers:
 
 
 def put_links(registry: Registry, families: int) -> None:
-    """Everybody belongs to their family. Written as the registry writes a first link, in few calls."""
-    registry.put_link(subject_of(0, 0), "2020", family_name(0))
-    example = registry.client.get(f"ehps:link:{subject_of(0, 0)}")
-    if example != f"2020|{family_name(0)}".encode():
-        raise AssertionError("the registry's format of a link changed: change put_links too")
-    for first in range(0, families, 2000):
-        links = {
-            f"ehps:link:{subject_of(family, person)}": f"2020|{family_name(family)}"
-            for family in range(first, min(first + 2000, families))
+    """Everybody belongs to their family, as if the links topic had said so."""
+    for first in range(0, families, LINKED_AT_ONCE):
+        links = [
+            Link(subject_of(family, person), "2020", family_name(family))
+            for family in range(first, min(first + LINKED_AT_ONCE, families))
             for person in range(PEOPLE)
-        }
-        registry.client.mset(links)
+        ]
+        registry.learn(Stretch(LINKS, 0, 0, 0), links=links)
 
 
-def _alive(pid: int) -> bool:
-    from pathlib import Path
-
+def exists(pid: int) -> bool:
+    """Whether a process exists."""
     return Path(f"/proc/{pid}").exists()

@@ -16,9 +16,13 @@ from streams.kafka import read_topic
 from streams.replaylog import log_record
 
 
-def main(events: int, families: int, seed: int) -> None:
+def main(events: int, families: int, seed: int, pace: int) -> None:
     """Seed as the scorer was seeded, then replay the log."""
-    stores, library, meter = fresh(Workload(events, families, seed)), Library.packaged(), Meter()
+    stores, library, meter = (
+        fresh(Workload(events, families, seed, pace=pace)),
+        Library.packaged(),
+        Meter(),
+    )
     for partition in range(PARTITIONS):
         stores[partition].offset = 0
         records = map(
