@@ -144,9 +144,11 @@ def _figures(results: Results, verdicts: list[Verdict], about: dict[str, Any], c
         f"`{command}` on {about['cores']} cores ({about['processor']}), {about['memory_gib']} GiB, "
         f"Python {about['python']}, Redis {about['redis']}; {sizes['events']:,} events, "
         f"{sizes['families']:,} families, medians of {sizes['rounds']}.",
+        "![Events a second of each system](performance.svg)",
         markdown(budget_rows(verdicts)),
         markdown(table(results)),
         "\n".join(f"- {line}" for line in details(results.singles())),
+        "All of it, every round: [performance.json](performance.json).",
     ]
     if results.earlier():
         parts.insert(
