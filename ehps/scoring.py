@@ -16,7 +16,7 @@ from ehps.merging import Merged, Run, counted, keep, merge_run
 from ehps.policy import Look, Scene
 from ehps.rescore import emit_score, fail, judge_bands, moved, safely, waits, withdraw
 from ehps.state import Family
-from ehps.stepdown import reviewable, schedule, set_watch, start_quiet, watched
+from ehps.stepdown import on_condition, reviewable, schedule, set_watch, start_quiet, watched
 from ehps.timeline import Timeline
 from ehps.timers import fire
 
@@ -185,13 +185,24 @@ class _Judge:
             self._before[owner] = look.row.score
         if not schedule(scene, look):
             self._watch.pop(owner, None)
-        elif number in self._merged.line.replaced or not (
-            owner in self._watch or watched(family, attends=number in self._merged.attends)
-        ):
+        elif number in self._merged.line.replaced or not self._watch_holds(owner, family, number):
             self._watch[owner] = look
         if number in self._merged.moves and family.below_since is not None:
             start_quiet(scene.content, family, look.row.spells, self._run.day)
         self._batch.note_timer(look.key, family)
+
+    def _watch_holds(self, owner: int, family: Family, number: int) -> bool:
+        """Whether the watch, set or still to be set with the others, holds after one more record.
+
+        One that rests on a condition on attendance is set before the next record is looked at, as it would be if
+        the log were cut between the two.
+        """
+        pending = self._watch.get(owner)
+        if pending is not None and not on_condition(pending):
+            return True
+        if pending is not None:
+            set_watch(self._scene, [self._watch.pop(owner)])
+        return watched(family, attends=number in self._merged.attends)
 
     def _at_a_line(self, look: Look) -> bool:
         return look.row.score >= self._scene.compiled.lines[0]

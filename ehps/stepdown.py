@@ -118,6 +118,11 @@ def watched(family: Family, *, attends: bool) -> bool:
     return WATCH in timers or (WATCH_ABSENT in timers and not attends)
 
 
+def on_condition(look: Look) -> bool:
+    """Whether a condition on attendance is part of the score."""
+    return any(code in look.row.contributions for code in CONDITIONS)
+
+
 def set_watch(scene: Scene, looks: Sequence[Look]) -> None:
     """Set each family's watch to the first day on which, with no further record, its score would fall."""
     today = local_day_of(scene.at)
@@ -130,8 +135,8 @@ def set_watch(scene: Scene, looks: Sequence[Look]) -> None:
     falling = [look for look, _ in near]
     for look, day in zip(falling, _fall(scene, falling, [days for _, days in near]), strict=True):
         if day is not None:
-            absent = any(code in look.row.contributions for code in CONDITIONS)
-            look.family.case.timers[WATCH_ABSENT if absent else WATCH] = start_of_day(day)
+            name = WATCH_ABSENT if on_condition(look) else WATCH
+            look.family.case.timers[name] = start_of_day(day)
 
 
 def _fall(scene: Scene, looks: Sequence[Look], asked: Sequence[range]) -> list[int | None]:
