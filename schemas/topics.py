@@ -24,6 +24,12 @@ FOREVER = -1
 WEEK_MS = 7 * 86_400_000
 
 
+SENT_BYTES_MAX = 1_048_588
+"""Largest message that others may send (Kafka's own default). What is larger than a contract allows is refused."""
+OWN_BYTES_MAX = 2 * SENT_BYTES_MAX
+"""Largest record that intake writes: a copy of any message, with what intake says of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """One topic.
@@ -52,6 +58,7 @@ class Topic:
             "retention.ms": str(self.retention_ms),
             "message.timestamp.type": "LogAppendTime",
             "unclean.leader.election.enable": "false",
+            "max.message.bytes": str(OWN_BYTES_MAX if "intake" in self.writers else SENT_BYTES_MAX),
         }
 
 

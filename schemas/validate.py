@@ -6,10 +6,10 @@ A rejection names the kind of value observed, never the value: it may identify s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -137,17 +137,16 @@ def validate_control(value: bytes | None) -> ControlMessage | Rejection:
 def _document(value: bytes | None, headers: Headers | None) -> dict[str, Any] | Rejection:
     if not value:
         return Rejection("not_json", "", "an empty message", "a CloudEvents 1.0 event as JSON")
-    if len(value) > MESSAGE_BYTES_MAX:
-        return Rejection(
-            "too_large", "", f"{len(value)} bytes", f"at most {MESSAGE_BYTES_MAX} bytes"
-        )
+    binary = {name[3:]: text for name, text in headers or () if name.startswith("ce_")}
+    size = len(value) + sum(len(name) + len(text or b"") for name, text in binary.items())
+    if size > MESSAGE_BYTES_MAX:
+        return Rejection("too_large", "", f"{size} bytes", f"at most {MESSAGE_BYTES_MAX} bytes")
     try:
         document = orjson.loads(value)
     except (orjson.JSONDecodeError, RecursionError):
         return Rejection(
             "not_json", "", "bytes that are not JSON in UTF-8", "a CloudEvents 1.0 event as JSON"
         )
-    binary = {name[3:]: text for name, text in headers or () if name.startswith("ce_")}
     if binary:
         document = {**{name: _text(text) for name, text in binary.items()}, "data": document}
     if not isinstance(document, dict):
@@ -217,7 +216,7 @@ _ORIGINAL = {"occurred", "correctionof", "data.occurred"}
 
 
 def _rejection(error: Any) -> Rejection:
-    path = ".".join(str(part) for part in error["loc"])
+    path = ".".join(map(_shown, error["loc"]))
     kind, value = error["type"], error["input"]
     last = str(error["loc"][-1]) if error["loc"] else ""
     if kind == "missing":
@@ -260,6 +259,29 @@ def _rejection(error: Any) -> Rejection:
             "a date-time with zone, such as 2026-01-31T09:30:00Z",
         )
     return Rejection("wrong_value", path, kind_of(value), _wanted(error))
+
+
+def _shown(part: str | int) -> str:
+    """A part of a field's path: a name that a sender made up is part of what was sent, and not shown."""
+    return str(part) if isinstance(part, int) or part in _FIELDS else "?"
+
+
+def _fields(model: type[BaseModel]) -> Iterator[str]:
+    """Names of a model's fields, and of the models in them."""
+    for name, field in model.model_fields.items():
+        yield name
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from _fields(inner)
+
+
+_MODELS: tuple[type[BaseModel], ...] = (
+    *EVENT_TYPES.values(),
+    *LINK_TYPES.values(),
+    Decision,
+    ControlMessage,
+)
+_FIELDS = frozenset(name for model in _MODELS for name in _fields(model))
 
 
 def _wanted(error: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.events import SOURCES as AGENCY_SOURCES
-from schemas.topics import INTERNAL_INPUTS, dead_letter_topic
+from schemas.topics import INTERNAL_INPUTS, SENT_BYTES_MAX, dead_letter_topic
 from streams.kafka import partitions_of, read_topic
 from streams.segments import Record
 
@@ -21,6 +21,8 @@ _ERRORS = "__streams.errors."
 ATTEMPTS = f"{_ERRORS}attempts"
 REDRIVEN_FROM = f"{_ERRORS}redriven-from"
 PARKED = f"{_ERRORS}parked"
+SIZE = "ehps.errors.size"
+"""How many bytes a message had of which only the first are kept."""
 _CARRIED = (ATTEMPTS, REDRIVEN_FROM)
 Headers = Sequence[tuple[str, bytes]]
 
@@ -39,6 +41,21 @@ def kept_headers(record: Record) -> list[tuple[str, bytes]]:
     if attempts(record) >= ATTEMPTS_MAX:
         kept.append((PARKED, f"refused after {ATTEMPTS_MAX} attempts".encode()))
     return kept
+
+
+def fitting(record: Record) -> tuple[Record, list[tuple[str, bytes]]]:
+    """The message as its letter keeps it, and what the letter says of that.
+
+    It is kept whole, but for one that no honest client could have sent: a broker counts compressed bytes, so a message
+    may be of any size. Of such a one the first bytes are kept, and how many it had.
+    """
+    size = len(record.value or b"") + len(record.key or b"")
+    size += sum(len(name) + len(value) for name, value in record.headers)
+    if size <= SENT_BYTES_MAX:
+        return record, []
+    first = (record.value or b"")[:SENT_BYTES_MAX]
+    cut = [(SIZE, str(size).encode())]
+    return record._replace(value=first, key=None, headers=[]), cut
 
 
 def attempts(record: Record) -> int:

@@ -11,7 +11,7 @@ from schemas.envelope import Event
 from schemas.topics import AGENCY_TOPICS, UNLINKED, dead_letter_topic, source_of
 from schemas.validate import Rejection, validate_event
 from streams import metrics
-from streams.deadletters import kept_headers
+from streams.deadletters import fitting, kept_headers
 from streams.kafka import Sender, drain, good, record_of
 from streams.logs import logger
 from streams.logwriter import INPUT, LogWriter
@@ -167,9 +167,10 @@ def dead_letter(
         "ehps.errors.failed-at": now.isoformat(),
     }
     metrics.DEAD_LETTERS.labels(source_of(record.topic), why.code).inc()
+    kept, cut = fitting(record)
     sender.send(
         dead_letter_topic(source_of(record.topic)),
-        record.value,
-        record.key,
-        [*kept_headers(record), *((n, v.encode()) for n, v in headers.items())],
+        kept.value,
+        kept.key,
+        [*kept_headers(kept), *cut, *((n, v.encode()) for n, v in headers.items())],
     )

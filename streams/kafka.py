@@ -24,6 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     OffsetSpec,
 )
 
+from schemas.topics import OWN_BYTES_MAX
 from streams.errors import BrokerUnavailable, DeliveryFailed
 from streams.logs import logger
 from streams.ports import Reader
@@ -55,6 +56,7 @@ def producer(bootstrap: str) -> Producer:
             "partitioner": "murmur2_random",
             "linger.ms": 2,
             "batch.size": 262_144,
+            "message.max.bytes": OWN_BYTES_MAX,
             "queue.buffering.max.messages": 1_000_000,
             "message.timeout.ms": int(DELIVERY_S * 1000),
             **_QUIET,

@@ -59,7 +59,7 @@ class Redrive:
         chosen: how many there are.
         sent: sent back now (with a check: that would be sent back).
         redriven: were sent back before.
-        parked: have had their attempts.
+        parked: have had their attempts, or are not whole.
         unproven: so old that retention may have removed the proof that they were sent back before.
         passing: of those to send, how many pass the validation of today.
         failing: the others, by code.
@@ -127,7 +127,7 @@ class Redriver:
         for letter in self._letters(chosen):
             result.chosen += 1
             at = origin(letter)
-            if attempts(letter) >= ATTEMPTS_MAX:
+            if attempts(letter) >= ATTEMPTS_MAX or told(letter, "size"):
                 result.parked += 1
             elif at is not None:
                 places[letter_id(letter)] = at

@@ -21,7 +21,7 @@ from streams.errors import BrokerUnavailable, StreamsError
 REQUEST_S = 15.0
 REPLICATION_WANTED = 3
 """Replicas of each topic where the cluster has that many brokers."""
-_COMPARED = ("cleanup.policy", "retention.ms", "message.timestamp.type")
+_COMPARED = ("cleanup.policy", "retention.ms", "message.timestamp.type", "max.message.bytes")
 
 
 class TopicsRefused(StreamsError):

@@ -68,8 +68,9 @@ class Mutator:
             value = chance.choice(_BYTES)(value or b"", chance)
         if value is not None:
             value = value[:BROKER_BYTES_MAX]
+        # A compacted topic takes no record without a key: the broker refuses it by itself.
         key = chance.choice((None, b"", b"k", CANARY.encode(), b"\xff\xfe\x00", b"E06000023:f-1"))
-        return Mutated(topic, key, value, self._headers())
+        return Mutated(topic, key or b"k" if topic == LINKS else key, value, self._headers())
 
     def _headers(self) -> list[tuple[str, bytes | None]]:
         chance = self._random

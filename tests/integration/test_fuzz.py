@@ -22,6 +22,8 @@ from tests.integration.product import LA, Product, link, notification, running_p
 pytestmark = [pytest.mark.timeout(7200), pytest.mark.usefixtures("real_stack")]
 COUNT = int(os.environ.get("EHPS_FUZZ_N", "3000"))
 SEED = int(os.environ.get("EHPS_FUZZ_SEED", "1"))
+BOMB = CANARY.encode() * 1_000_000
+"""Eight megabytes that compress to thousands: a broker counts compressed bytes, and takes it."""
 WAVE = 5000
 """Messages sent before all are waited for: a stall shows where it begins."""
 
@@ -56,6 +58,8 @@ def fuzzed(product: Product) -> Product:
         if number % WAVE == 0 or number == COUNT:
             assert producer.flush(60) == 0
             product.settle()
+    producer.produce("agency.police.v1", BOMB, b"bomb")
+    assert producer.flush(60) == 0
     assert not failures, failures[:3]
     product.tell(notification("fuzz", "red"))
     print(f"{COUNT} mutated messages in {time.monotonic() - began:.0f} s, seed {SEED}")
@@ -80,7 +84,7 @@ def test_every_message_is_accounted_for(fuzzed: Product) -> None:
 
 
 def test_no_family_is_left_unscored(fuzzed: Product) -> None:
-    errors = [score for score in fuzzed.documents("ehps.scores.v1") if score["error"]]
+    errors = [score for score in fuzzed.documents("ehps.scores.v1") if score.get("error")]
     assert errors == []
 
 
@@ -102,6 +106,15 @@ def test_no_dead_letter_header_tells_a_value_of_its_message(fuzzed: Product) -> 
             if name.startswith(("__streams.errors.", "ehps.errors.")):
                 assert not secrets.search(value.decode()), (name, value[:500])
                 assert len(value) < 4000, (name, len(value))
+
+
+def test_of_a_message_beyond_every_size_the_first_bytes_are_kept(fuzzed: Product) -> None:
+    letters = fuzzed.read("ehps.dead-letter.police.v1")
+    (letter,) = (x for x in letters if "ehps.errors.size" in dict(x.headers()))
+    headers = dict(letter.headers())
+    assert BOMB.startswith(letter.value())
+    assert int(headers["ehps.errors.size"]) == len(BOMB) + len(b"bomb")
+    assert headers["__streams.errors.exception"] == b"too_large"
 
 
 def _more() -> dict[str, list[dict[str, Any]]]:
@@ -132,8 +145,8 @@ def _letters(product: Product) -> list[Any]:
 
 
 def _told(letter: Any, names: str) -> list[str]:
-    headers = {name: value.decode() for name, value in letter.headers() if value is not None}
-    return [headers[f"__streams.errors.{name}"] for name in names.split()]
+    headers = dict(letter.headers())
+    return [headers[f"__streams.errors.{name}"].decode() for name in names.split()]
 
 
 def _producer(product: Product) -> Producer:
@@ -142,7 +155,7 @@ def _producer(product: Product) -> Producer:
             "bootstrap.servers": product.settings.kafka,
             "acks": "all",
             "compression.type": "lz4",
-            "message.max.bytes": 2_000_000,
+            "message.max.bytes": 20_000_000,
             "log_level": 0,
         }
     )
