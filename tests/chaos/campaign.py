@@ -42,6 +42,7 @@ class Plan:
         day_s: seconds a day takes.
         faults: most faults in a round.
         only: names of faults to draw from; all where empty.
+        script: the faults of each round by name, where they are not drawn.
     """
 
     rounds: int
@@ -51,6 +52,15 @@ class Plan:
     day_s: float = 0.4
     faults: int = 3
     only: tuple[str, ...] = ()
+    script: tuple[tuple[str, ...], ...] = ()
+
+    def drawn(self, number: int, chance: random.Random) -> list[str]:
+        """Names of the faults of a round (from 1)."""
+        if self.script:
+            return list(self.script[number - 1])
+        names = [name for name in FAULTS if not self.only or name in self.only]
+        weights = [FAULTS[name][1] for name in names]
+        return chance.choices(names, weights, k=chance.randint(1, self.faults))
 
 
 class NotRecovered(AssertionError):
@@ -108,7 +118,8 @@ def campaign(plan: Plan, folder: Path, say: Callable[[str], None]) -> Report:
         oracle, days = Oracle(fleet.kafka.bootstrap), Days(fleet, plan.seed, plan.families)
         for number in range(1, plan.rounds + 1):
             say(f"round {number} of {plan.rounds}")
-            _round(fleet, days, plan, random.Random(f"{plan.seed}/{number}"), oracle, report)
+            chance = random.Random(f"{plan.seed}/{number}")
+            _round(fleet, days, plan.drawn(number, chance), chance, oracle, report)
             report.rounds, report.counts, report.restarts = number, oracle.counts, fleet.restarts
             if not report.verdict.clean:
                 break
@@ -119,13 +130,16 @@ def campaign(plan: Plan, folder: Path, say: Callable[[str], None]) -> Report:
 
 
 def _round(
-    fleet: Fleet, days: Days, plan: Plan, chance: random.Random, oracle: Oracle, report: Report
+    fleet: Fleet,
+    days: Days,
+    faults: list[str],
+    chance: random.Random,
+    oracle: Oracle,
+    report: Report,
 ) -> None:
-    work = Workload(fleet, days, plan.days, plan.day_s)
+    work = Workload(fleet, days, report.plan.days, report.plan.day_s)
     work.start()
-    names = [name for name in FAULTS if not plan.only or name in plan.only]
-    weights = [FAULTS[name][1] for name in names]
-    for name in chance.choices(names, weights, k=chance.randint(1, plan.faults)):
+    for name in faults:
         time.sleep(chance.uniform(0.1, 1.5))
         report.faults[name] += 1
         FAULTS[name][0](fleet, chance)
