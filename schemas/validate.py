@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast, get_args
 
 import orjson
@@ -25,6 +25,10 @@ MESSAGE_BYTES_MAX = 256 * 1024
 """A message is no larger: the largest assessment seen is below 4 KiB."""
 AHEAD_MAX = timedelta(days=1)
 """How far a sender's clock may run ahead of ours."""
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+"""Nothing that is told happened before; near the first year, a time cannot even be put into UTC."""
+NESTING_MAX = 64
+"""Levels of lists and objects; what is deeper can be read, but not written again."""
 
 RETRACTED = "record.retracted.v1"
 _TOPIC_OF = {name: agency_topic(name.split(".", 1)[0]) for name in EVENT_TYPES}
@@ -137,6 +141,10 @@ def validate_control(value: bytes | None) -> ControlMessage | Rejection:
 def _document(value: bytes | None, headers: Headers | None) -> dict[str, Any] | Rejection:
     if not value:
         return Rejection("not_json", "", "an empty message", "a CloudEvents 1.0 event as JSON")
+    if _too_deep(document, value):
+        return Rejection(
+            "too_large", "", f"over {NESTING_MAX} levels", f"at most {NESTING_MAX} levels"
+        )
     binary = {name[3:]: text for name, text in headers or () if name.startswith("ce_")}
     size = len(value) + sum(len(name) + len(text or b"") for name, text in binary.items())
     if size > MESSAGE_BYTES_MAX:
@@ -154,6 +162,20 @@ def _document(value: bytes | None, headers: Headers | None) -> dict[str, Any] | 
             "wrong_envelope", "", kind_of(document), "a JSON object with CloudEvents 1.0 attributes"
         )
     return document
+
+
+def _too_deep(document: object, value: bytes) -> bool:
+    if value.count(b"[") + value.count(b"{") <= NESTING_MAX:
+        return False
+    level = [document]
+    for _ in range(NESTING_MAX):
+        inner = [
+            each.values() if isinstance(each, dict) else each
+            for each in level
+            if isinstance(each, (dict, list))
+        ]
+        level = [value for values in inner for value in values]
+    return any(isinstance(each, (dict, list)) for each in level)
 
 
 def _text(value: bytes | str | None) -> str:
@@ -188,6 +210,8 @@ def _checked(model: type[ModelT], document: dict[str, Any], now: datetime) -> Mo
     limit = now + AHEAD_MAX
     for name in ("time", "recordedtime", "correctionof"):
         moment = getattr(result, name, None)
+        if moment is not None and moment < EARLIEST:
+            return Rejection("wrong_value", name, "a time before 1900", _WHEN[name])
         if moment is not None and moment > limit:
             return Rejection("future_time", name, "a time more than a day ahead", _WHEN[name])
     return result

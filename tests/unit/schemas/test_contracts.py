@@ -155,6 +155,8 @@ def refused(**changes: Any) -> Rejection:
         ({"data": {}}, "missing_field", "data.grade"),
         ({"time": "2026-01-11T21:40:00"}, "naive_time", "time"),
         ({"time": "2027-01-11T21:40:00Z"}, "future_time", "time"),
+        ({"time": "0001-01-01T00:00:00+14:00"}, "wrong_value", "time"),
+        ({"recordedtime": "1899-12-31T23:59:59Z"}, "wrong_value", "recordedtime"),
         ({"id": "x" * 200}, "too_long", "id"),
         ({"subject": "943 476 5919"}, "identifier_not_pseudonym", "subject"),
         ({"subject": "Ada Lovelace"}, "identifier_not_pseudonym", "subject"),
@@ -227,3 +229,19 @@ def test_an_agency_takes_back_only_what_is_its_own_to_tell(kind: str, code: str)
     assert not isinstance(
         validate_event("agency.police.v1", retraction_of("police.marac.v1"), None, NOW), Rejection
     )
+
+
+def test_what_is_nested_deeper_than_it_can_be_written_again_is_refused() -> None:
+    def nested(levels: int) -> bytes:
+        value: Any = 1
+        for number in range(levels):
+            value = [value] if number % 2 else {"a": value}
+        return json.dumps({**GOOD, "more": value}).encode()
+
+    taken = validate_event("agency.police.v1", nested(63), None, NOW)
+    refused_ = validate_event("agency.police.v1", nested(64), None, NOW)
+
+    assert isinstance(taken, Event)
+    assert taken.model_dump_json()
+    assert isinstance(refused_, Rejection)
+    assert refused_.code == "too_large"
