@@ -141,10 +141,6 @@ def validate_control(value: bytes | None) -> ControlMessage | Rejection:
 def _document(value: bytes | None, headers: Headers | None) -> dict[str, Any] | Rejection:
     if not value:
         return Rejection("not_json", "", "an empty message", "a CloudEvents 1.0 event as JSON")
-    if _too_deep(document, value):
-        return Rejection(
-            "too_large", "", f"over {NESTING_MAX} levels", f"at most {NESTING_MAX} levels"
-        )
     binary = {name[3:]: text for name, text in headers or () if name.startswith("ce_")}
     size = len(value) + sum(len(name) + len(text or b"") for name, text in binary.items())
     if size > MESSAGE_BYTES_MAX:
@@ -154,6 +150,10 @@ def _document(value: bytes | None, headers: Headers | None) -> dict[str, Any] | 
     except (orjson.JSONDecodeError, RecursionError):
         return Rejection(
             "not_json", "", "bytes that are not JSON in UTF-8", "a CloudEvents 1.0 event as JSON"
+        )
+    if _too_deep(document, value):
+        return Rejection(
+            "too_large", "", f"over {NESTING_MAX} levels", f"at most {NESTING_MAX} levels"
         )
     if binary:
         document = {**{name: _text(text) for name, text in binary.items()}, "data": document}
