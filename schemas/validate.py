@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast, get_args
 
 import orjson
@@ -25,6 +25,10 @@ MESSAGE_BYTES_MAX = 256 * 1024
 """A message is no larger: the largest assessment seen is below 4 KiB."""
 AHEAD_MAX = timedelta(days=1)
 """How far a sender's clock may run ahead of ours."""
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+"""Nothing that EHPS is told happened before; the calendar's first days exist in no zone but some."""
+DEPTH_MAX = 32
+"""Levels of a message: the deepest contract has four."""
 
 RETRACTED = "record.retracted.v1"
 _TOPIC_OF = {name: agency_topic(name.split(".", 1)[0]) for name in EVENT_TYPES}
@@ -147,6 +151,10 @@ def _document(value: bytes | None, headers: Headers | None) -> dict[str, Any] | 
         return Rejection(
             "not_json", "", "bytes that are not JSON in UTF-8", "a CloudEvents 1.0 event as JSON"
         )
+    if _too_deep(value, document):
+        return Rejection(
+            "wrong_value", "", f"more than {DEPTH_MAX} levels", f"at most {DEPTH_MAX} levels"
+        )
     if binary:
         document = {**{name: _text(text) for name, text in binary.items()}, "data": document}
     if not isinstance(document, dict):
@@ -154,6 +162,18 @@ def _document(value: bytes | None, headers: Headers | None) -> dict[str, Any] | 
             "wrong_envelope", "", kind_of(document), "a JSON object with CloudEvents 1.0 attributes"
         )
     return document
+
+
+def _too_deep(value: bytes, document: Any) -> bool:
+    """Whether lists and objects stand in each other more than `DEPTH_MAX` deep."""
+    if value.count(b"[") + value.count(b"{") <= DEPTH_MAX:
+        return False
+    level, depth = [document], 0
+    while level and depth <= DEPTH_MAX:
+        inner = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [part for parts in inner for part in parts if isinstance(part, (dict, list))]
+        depth += 1
+    return bool(level)
 
 
 def _text(value: bytes | str | None) -> str:
@@ -190,6 +210,8 @@ def _checked(model: type[ModelT], document: dict[str, Any], now: datetime) -> Mo
         moment = getattr(result, name, None)
         if moment is not None and moment > limit:
             return Rejection("future_time", name, "a time more than a day ahead", _WHEN[name])
+        if moment is not None and moment < EARLIEST:
+            return Rejection("wrong_value", name, "a time before 1900", _WHEN[name])
     return result
 
 

@@ -155,6 +155,8 @@ def refused(**changes: Any) -> Rejection:
         ({"data": {}}, "missing_field", "data.grade"),
         ({"time": "2026-01-11T21:40:00"}, "naive_time", "time"),
         ({"time": "2027-01-11T21:40:00Z"}, "future_time", "time"),
+        ({"time": "0001-01-01T00:00:00+14:00"}, "wrong_value", "time"),
+        ({"more": json.loads("[" * 33 + "]" * 33)}, "wrong_value", ""),
         ({"id": "x" * 200}, "too_long", "id"),
         ({"subject": "943 476 5919"}, "identifier_not_pseudonym", "subject"),
         ({"subject": "Ada Lovelace"}, "identifier_not_pseudonym", "subject"),
