@@ -99,4 +99,8 @@ def decide(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
 
 def _utc(moment: str) -> str:
     """In UTC, in a form whose text sorts as the time does."""
-    return datetime.fromisoformat(moment).astimezone(UTC).isoformat()
+    told = datetime.fromisoformat(moment)
+    try:
+        return told.astimezone(UTC).isoformat()
+    except OverflowError:  # the calendar's first or last day, which in UTC would lie outside it
+        return told.replace(tzinfo=UTC).isoformat()

@@ -52,7 +52,7 @@ class Workload(threading.Thread):
             Sender(producer(fleet.settings.kafka), NoThrottle()), LOG_PARTITIONS
         )
         self.good: set[Coordinate] = set()
-        self.sent = 0
+        self.sent = self._left = 0
         self.failure: BaseException | None = None
 
     def run(self) -> None:
@@ -62,7 +62,7 @@ class Workload(threading.Thread):
                 began = time.monotonic()
                 self._tell(*next(self._days))
                 time.sleep(max(0.0, self._day_s - (time.monotonic() - began)))
-            self._producer.flush(600)
+            self._left = self._producer.flush(600)
         except BaseException as error:  # noqa: BLE001  (told by `finish`, in the other thread)
             self.failure = error
 
@@ -71,7 +71,7 @@ class Workload(threading.Thread):
         self.join()
         if self.failure is not None:
             raise self.failure
-        if len(self._producer):
+        if self._left:
             raise DeliveryFailed("messages of the workload were not delivered")
 
     def _tell(self, la: str, end: datetime, day: list[Told], signs: dict[str, datetime]) -> None:

@@ -384,6 +384,16 @@ def test_the_later_decision_wins_whatever_its_time_zone() -> None:
     assert family.case.decided["id"] == "d1"
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_decision_on_the_calendar_s_first_or_last_day_stops_nobody(moment: str) -> None:
+    log = Log().open(3)
+    log.decide("d1", moment)
+    family = Family(log.run().store.families[f"{LA}:f1"])
+
+    assert family.case.decided is not None
+    assert family.case.decided["id"] == "d1"
+
+
 def test_states_survive_their_bytes() -> None:
     log = Log().open(60)
     log.member(1, "2020-03")
