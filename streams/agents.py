@@ -49,7 +49,7 @@ class Links:
             else:
                 taken.append((verdict, coordinates(record)))
         subjects = list(dict.fromkeys(link.subject for link, _ in taken))
-        held = dict(zip(subjects, self._registry.links(subjects), strict=True))
+        held = dict(zip(subjects, self._registry.links(subjects, stretch), strict=True))
         for link, place in taken:
             self._write(link, place, held)
         self._sender.confirm()

@@ -86,8 +86,8 @@ class Lookups(Protocol):
     def families_of(self, subjects: list[str]) -> list[str | None]:
         """Family keys, None where no link is known."""
 
-    def links(self, subjects: list[str]) -> list[Link | None]:
-        """The greatest link of each person; None: never linked."""
+    def links(self, subjects: list[str], stretch: Stretch) -> list[Link | None]:
+        """The greatest link of each person (None: never linked), or `Conflict` where Redis stands before `stretch`."""
 
     def positions(self, topic: str) -> Mapping[int, int]:
         """Partition -> the offset of the topic up to which Redis holds what it says."""

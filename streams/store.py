@@ -207,15 +207,28 @@ class Registry:
         """Family keys of people, None where no link is known."""
         return [_family(raw) for raw in self._links(subjects)]
 
-    def links(self, subjects: list[str]) -> list[Link | None]:
-        """The greatest link of each person; None: never linked."""
+    def links(self, subjects: list[str], stretch: Stretch) -> list[Link | None]:
+        """The greatest link of each person; None: never linked.
+
+        Position and links are read in one transaction: a Redis that went back between the two would show
+        links from before the stretch, though what is between was taken already.
+
+        Raises:
+            Conflict: Redis stands before the stretch.
+        """
+        with self.client.pipeline(transaction=True) as both:
+            both.hget(f"ehps:read:{stretch.topic}", str(stretch.partition))
+            both.mget([_link_key(subject) for subject in subjects] or ["ehps:link:"])
+            at, found = both.execute()
+        if int(at or 0) < stretch.start:
+            raise Conflict(f"{stretch.topic}: Redis stands at {int(at or 0)}")
         return [
             None if raw is None else Link(subject, raw.decode().partition("|")[0], _family(raw))
-            for subject, raw in zip(subjects, self._links(subjects), strict=True)
+            for subject, raw in zip(subjects, found[: len(subjects)], strict=True)
         ]
 
     def _links(self, subjects: list[str]) -> list[bytes | None]:
-        keys = [f"ehps:link:{subject}" for subject in subjects]
+        keys = [_link_key(subject) for subject in subjects]
         return cast("list[bytes | None]", self.client.mget(keys)) if keys else []
 
     def positions(self, topic: str) -> Mapping[int, int]:
@@ -315,6 +328,10 @@ class Registry:
         """Last sign of life of each source, seconds since 1970."""
         found = cast("dict[bytes, bytes]", self.client.hgetall(f"ehps:signs:{la}"))
         return {source.decode(): int(at) for source, at in found.items()}
+
+
+def _link_key(subject: str) -> str:
+    return f"ehps:link:{subject}"
 
 
 def _family(raw: bytes | None) -> str | None:

@@ -122,8 +122,14 @@ class Lookups:
 
         return self.world.ask(answer)
 
-    def links(self, subjects: list[str]) -> list[Link | None]:
-        return self.world.ask(lambda: [self._link(subject) for subject in subjects])
+    def links(self, subjects: list[str], stretch: Stretch) -> list[Link | None]:
+        def answer() -> list[Link | None]:
+            at = self.redis.held.positions.get(stretch.topic, {}).get(stretch.partition, 0)
+            if at < stretch.start:
+                raise Conflict(f"{stretch}: {at}")
+            return [self._link(subject) for subject in subjects]
+
+        return self.world.ask(answer)
 
     def _link(self, subject: str) -> Link | None:
         raw = self.redis.held.links.get(subject)
