@@ -28,7 +28,7 @@ def join_or_leave(batch: Batch, record: LogRecord, document: dict[str, Any]) -> 
     batch.partition.count("membership")
     people[document["subject"]] = new
     _bound(family)
-    if held is None and new.role == "child":
+    if held is None and new.role == "child" and not new.removed:
         # A new child in the household is news whatever was said before: it breaks the cool-down.
         for grade in BANDS:
             family.case.alerted.pop(grade, None)

@@ -100,24 +100,39 @@ class _Judge:
         block = np.cumsum(size) // BLOCK_FACTS
         for part in np.split(changed, np.flatnonzero(np.diff(block)) + 1):
             self._block(line, part)
-        set_watch(self._scene, list(self._watch.values()))
-        for look in self._watch.values():
+        self._set_watches()
+
+    def _set_watches(self) -> None:
+        """All at once; where the kernel fails, one by one, so that it costs no other family its watch."""
+        looks = list(self._watch.values())
+        try:
+            set_watch(self._scene, looks)
+        except KernelFailed:
+            for look in looks:
+                try:
+                    set_watch(self._scene, [look])
+                except KernelFailed:
+                    look.family.unscored = True
+        for look in looks:
             self._batch.note_timer(look.key, look.family)
 
     def _note_scores_before(self) -> None:
         run = self._run
         owners = dict.fromkeys(run.owner[self._merged.changed].tolist())
         banded = [owner for owner in owners if run.families[owner].band]
-        if banded:
-            families = [run.families[owner] for owner in banded]
-            facts, births = [f.counted() for f in families], [f.births() for f in families]
-            found = safely(
-                self._scene,
-                pack_rows(facts, [self._scene.at] * len(banded), births),
-                with_rules=False,
-            )
-            if found is not None:
-                self._before = dict(zip(banded, found.score.tolist(), strict=True))
+        if not self._note(banded) and len(banded) > 1:
+            for owner in banded:
+                self._note([owner])
+
+    def _note(self, owners: list[int]) -> bool:
+        """False: the kernel fails on one of them."""
+        families = [self._run.families[owner] for owner in owners]
+        facts, births = [f.counted() for f in families], [f.births() for f in families]
+        rows = pack_rows(facts, [self._scene.at] * len(owners), births)
+        found = safely(self._scene, rows, with_rules=False) if owners else None
+        if found is not None:
+            self._before |= dict(zip(owners, found.score.tolist(), strict=True))
+        return found is not None or not owners
 
     def _block(self, line: Timeline, numbers: Ints) -> None:
         """Features of a block of records; a block that fails is done again record by record."""

@@ -108,7 +108,7 @@ def lookup_commands(seed: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
                 ("learn", (stretch, links, parked)),
                 ("learn", (stretch, links, parked)),
                 ("families_of", (list(PEOPLE),)),
-                ("links", (PEOPLE,)),
+                ("links", (PEOPLE, stretch)),
                 ("positions", ("ehps.links.v1",)),
                 ("parked", (PEOPLE,)),
                 ("unpark", (person, [f"t/0/{chance.randint(0, 5)}"])),
@@ -132,7 +132,7 @@ def run_lookups(client: Redis, seed: int) -> tuple[list[Any], list[Any]]:
     memory, registry = model.Lookups(world), Registry(client)
     said: tuple[list[Any], list[Any]] = [], []
     everything = [("families_of", (list(PEOPLE),)), ("positions", ("ehps.links.v1",))]
-    everything += [(name, (PEOPLE,)) for name in ("links", "parked")]
+    everything += [("parked", (PEOPLE,)), ("links", (PEOPLE, Stretch("ehps.links.v1", 0, 0, 0)))]
     for name, arguments in (*lookup_commands(seed), *everything):
         if name == "lose":
             world.redis.lose()
