@@ -74,7 +74,7 @@ def raise_alert(
     results = [Output(look.key, orjson.dumps(document), scene.offset, shadow)]
     if draft.kind == STEP_UP:
         results += _supersede(scene, look, draft, name, sequence)
-    stands = Standing(name, draft.kind, draft.rule, draft.grade, scene.at)
+    stands = Standing(name, draft.kind, draft.rule, draft.grade, scene.at, shadow)
     case.standing = [*case.standing, stands][-STANDING_MAX:]
     return results
 
@@ -205,7 +205,7 @@ def ended(
         "cause": "record" if state == "superseded" else "retraction",
         **_provenance(scene, sequence),
     }
-    return Output(key, orjson.dumps(document), scene.offset, _in_shadow(scene))
+    return Output(key, orjson.dumps(document), scene.offset, alert.shadow)
 
 
 def score_output(

@@ -43,6 +43,7 @@ class Standing(NamedTuple):
     rule: str
     grade: str | None
     at: int  # log time, seconds
+    shadow: bool = False  # it went to the shadow topic, and so does its end
 
 
 @dataclass(slots=True)

@@ -23,8 +23,8 @@ from ehps.stepdown import (
 )
 from schemas.links import authority_of
 
-FIRINGS_MAX = 64
-"""Timers of one family that one record or heartbeat fires; the rest fire with the next."""
+FIRINGS_MAX = 4096
+"""Timers of one family that one record or heartbeat fires: a review looked at again every day for eleven years."""
 
 
 def fire(batch: Batch, key: str, until: int, offset: int) -> None:

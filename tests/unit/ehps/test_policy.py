@@ -7,11 +7,12 @@ from typing import Any
 
 import orjson
 import pytest
-from families import LA, LIBRARY, Log, Outcome, event
+from families import LA, LIBRARY, Log, Outcome, event, retraction
 
 from ehps.errors import ContentMissing
 from ehps.log import RecordKind, pack_other
 from ehps.policy import alert_id
+from ehps.replay import replay
 
 
 def opened(*, school: bool = False, progress: bool = True) -> Log:
@@ -280,3 +281,22 @@ def test_the_first_alert_id_names_family_position_and_rule() -> None:
 
     assert alert["alert_id"] == alert_id(alert["family"], where, "C1", position["sequence"])
     assert orjson.dumps(alert)
+
+
+def test_the_end_of_an_alert_goes_where_the_alert_went() -> None:
+    log = Log()
+    log.now -= timedelta(days=3)
+    control = LIBRARY.default_control(LA, log.now)
+    control = control.model_copy(update={"stage": "pilot", "pilot_share": 0.0})
+    log.write("", pack_other(RecordKind.CONTROL, LA), control.model_dump_json().encode())
+    log.beat(3)
+    first = event("police.protection", log.now)
+    log.tell(first)
+    log.tell(retraction(first, log.now + timedelta(hours=1)))
+    told = [
+        (output.shadow, orjson.loads(output.value)["state"])
+        for step in replay(log.records, LIBRARY, 0)
+        for output in step.alerts
+    ]
+
+    assert told == [(True, "raised"), (True, "withdrawn")]
