@@ -21,6 +21,10 @@ broker received that input (ms since 1970, 8 bytes, big-endian), for the measure
 NO_TIME = datetime.fromtimestamp(0, UTC)
 
 
+CLOCK_MS_MIN = 1_577_836_800_000
+"""2020: a broker's time before it is none. The embedded one answers every record with 1.2 s after 1970."""
+
+
 class LogWriter:
     """Puts records on the log; `confirm` makes sure of them."""
 
@@ -72,7 +76,9 @@ class LogWriter:
         compact = pack_other(RecordKind.HEARTBEAT, la)
         self._sender.send(LOG, told.model_dump_json().encode(), b"", [(EHPS, compact)], 0)
         appended_ms = self._sender.confirm()
-        return None if appended_ms < 0 else datetime.fromtimestamp(appended_ms / 1000, UTC)
+        return (
+            None if appended_ms < CLOCK_MS_MIN else datetime.fromtimestamp(appended_ms / 1000, UTC)
+        )
 
     def confirm(self) -> None:
         """Wait until everything written is with the broker."""

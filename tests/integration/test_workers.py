@@ -21,8 +21,10 @@ from schemas.topics import LOG
 from streams.app import CRASH_CODE
 from streams.config import Settings
 from streams.history import Groups
-from streams.logwriter import EHPS
+from streams.kafka import Sender, producer
+from streams.logwriter import EHPS, LogWriter
 from streams.store import RedisStore, connect
+from streams.throttle import NoThrottle
 from tests.integration.living import LA, eventually, page
 
 pytestmark = pytest.mark.timeout(120)
@@ -186,3 +188,10 @@ def test_a_worker_that_cannot_drain_is_gone_at_the_deadline(tmp_path: Path) -> N
             code = worker.process.wait(30)
     assert code == CRASH_CODE
     assert "not drained 2 s after SIGTERM" in worker.log.read_text()
+
+
+def test_the_embedded_broker_has_no_time_so_it_stops_no_heartbeat() -> None:
+    with EmbeddedBroker({LOG: 1}) as broker:
+        log = LogWriter(Sender(producer(broker.bootstrap), NoThrottle()), 1)
+
+        assert log.broker_time("E06000023") is None
