@@ -26,7 +26,7 @@ CRASH_CODE = 70
 STOP_S = 10.0
 TAKE_MAX = 500
 METADATA_MS = 5000
-"""A partition whose leader was not known when the client asked is asked for again after this, not after five minutes."""
+"""A partition whose leader was not known when the client asked is asked for again after this, not five minutes."""
 RETRY_S = (0.2, 5.0)
 
 Take = Callable[[list[Record]], None]
