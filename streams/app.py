@@ -25,6 +25,8 @@ CRASH_CODE = 70
 """Exit code of a process that stops before it commits something wrong (sysexits: internal software error)."""
 STOP_S = 10.0
 TAKE_MAX = 500
+METADATA_MS = 5000
+"""A partition whose leader was not known when the client asked is asked for again after this, not five minutes."""
 RETRY_S = (0.2, 5.0)
 
 Take = Callable[[list[Record]], None]
@@ -107,6 +109,7 @@ def build(
         stream_wait_empty=False,
         table_standby_replicas=0,
         producer_request_timeout=30.0,
+        consumer_metadata_max_age_ms=METADATA_MS,
         worker_redirect_stdouts=False,
         datadir=str(settings.data_dir / "faust"),
         loghandlers=[],
