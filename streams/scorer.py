@@ -107,6 +107,8 @@ class Scorer:
             sent.append((partition, records, step, said))
             laps.lap("advance")
         self._sender.confirm()
+        for partition, _, step, said in sent:
+            self._count_alerts(partition, step, said)
         laps.lap("send")
         for partition, records, step, said in sent:
             self._store.commit(partition, records[0].offset, step, self._guard.seal(records[-1]))
@@ -114,12 +116,20 @@ class Scorer:
             if step.offset > said:
                 self._said[partition] = step.offset
                 self._teller.done(LOG, partition, step.offset)
-            self._account(partition, step, said, time.perf_counter() - began)
+            self._account(partition, step, time.perf_counter() - began)
         laps.lap("commit")
         self._teller.tell()
         laps.lap("tell")
 
-    def _account(self, partition: int, step: Step, said: int, seconds: float) -> None:
+    def _count_alerts(self, partition: int, step: Step, said: int) -> None:
+        """Before the commit: it may be refused, and what was confirmed on the topic stays there."""
+        messages = self._messages[partition]
+        first = messages[0].offset() or 0
+        for alert in step.alerts:
+            if alert.offset >= said:
+                metrics.alerted(alert, _received_ms(messages[alert.offset - first]))
+
+    def _account(self, partition: int, step: Step, seconds: float) -> None:
         """What metrics, watchdog and log are told of a batch that is done."""
         metrics.RECORDS.labels("scorer").inc(step.records)
         metrics.states_written(step.states.values())
@@ -127,9 +137,6 @@ class Scorer:
             metrics.BOUNDS.labels("batch").inc()
         messages = self._messages[partition]
         first = messages[0].offset() or 0
-        for alert in step.alerts:
-            if alert.offset >= said:
-                metrics.alerted(alert, _received_ms(messages[alert.offset - first]))
         newest = messages[step.offset - 1 - first]
         self._progress.moved(LOG, partition, step.offset, newest.timestamp()[1], step.partition)
         logger().info(
