@@ -6,28 +6,33 @@ heartbeats on the log. It does not matter how the log is cut into batches.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
+from functools import partial
 from typing import NamedTuple
 
 import orjson
 
 from ehps.alerts import Output
-from ehps.authority import advance_time, hear, take_control
+from ehps.authority import advance_time, beat_of, hear, in_force, take_control
 from ehps.batch import Batch
-from ehps.errors import InvariantBroken
+from ehps.errors import InvariantBroken, KernelFailed
 from ehps.facts import epoch_seconds
 from ehps.library import Library
 from ehps.log import LogRecord, RecordKind
 from ehps.members import decide, join_or_leave
-from ehps.scoring import score_records
+from ehps.policy import Look, Scene, required
+from ehps.rescore import emit_score, fail, moved, tell
+from ehps.scoring import FACT_KINDS, Course
+from ehps.state import Family
+from ehps.stepdown import start_quiet
 from ehps.timers import fire
-from schemas.control import Control, Heartbeat
+from schemas.control import Control
 
 TIMERS_A_HEARTBEAT_MAX = 1000
 """Families whose timers one heartbeat fires; the rest wait for the next."""
 
-_FACTS = {RecordKind.EVENT, RecordKind.RETRACTION}
+_OF_FAMILIES = FACT_KINDS | {RecordKind.MEMBERSHIP, RecordKind.DECISION}
 
 
 class Snapshot(NamedTuple):
@@ -77,23 +82,20 @@ class Needs(NamedTuple):
 def needs(records: Sequence[LogRecord]) -> Needs:
     """What `advance` will need for these records."""
     families = list(dict.fromkeys(record.family for record in records if record.family))
-    beats: dict[str, list[int]] = {}
+    latest: dict[str, int] = {}
     for record in records:
         if record.kind == RecordKind.HEARTBEAT:
-            beats.setdefault(record.la, []).append(
-                epoch_seconds(Heartbeat.model_validate_json(record.value).time)
-            )
-    due = [
-        (la, max(times), TIMERS_A_HEARTBEAT_MAX * len(times) + len(families))
-        for la, times in sorted(beats.items())
-    ]
-    return Needs(families, due)
+            latest[record.la] = max(beat_of(record.value).time, latest.get(record.la, 0))
+    most = TIMERS_A_HEARTBEAT_MAX + len(families)
+    return Needs(families, [(la, until, most) for la, until in sorted(latest.items())])
 
 
 def advance(
     snapshot: Snapshot, records: Sequence[LogRecord], library: Library, partition_id: int
 ) -> Step:
-    """Apply `records` in order.
+    """Apply `records` in order, or the first of them: `Step.records` says how many, at least one.
+
+    Only the first where more timers are due than were read; what remains is advanced from a snapshot of its own.
 
     Raises:
         InvariantBroken: a record that cannot be (an unknown kind, no control in force, an offset already applied).
@@ -103,13 +105,13 @@ def advance(
         raise InvariantBroken(
             f"record {records[0].offset} was applied before: the state stands at {snapshot.offset}"
         )
+    records = _within_reach(snapshot, records)
     batch = Batch.load(snapshot.partition, snapshot.families, snapshot.due, library, partition_id)
-    for holds_facts, group in groupby(records, key=lambda record: record.kind in _FACTS):
-        if holds_facts:
-            score_records(batch, list(group))
-        else:
-            for record in group:
-                _apply(batch, record)
+    scenes = _scenes(batch, records)
+    course = Course(batch, records, scenes)
+    for number, record in enumerate(records):
+        _apply(batch, course, number, record, scenes[number])
+    course.keep()
     offset = records[-1].offset + 1 if records else snapshot.offset
     return Step(
         offset,
@@ -122,40 +124,112 @@ def advance(
     )
 
 
-def _apply(batch: Batch, record: LogRecord) -> None:
-    """A record that is not a fact."""
-    if record.kind == RecordKind.HEARTBEAT:
-        _beat(batch, record)
-    elif record.kind == RecordKind.CONTROL:
-        control = Control.model_validate_json(record.value)
-        taken = take_control(
-            batch.authority(record.la),
-            control.model_dump(mode="json"),
-            epoch_seconds(control.effective),
-        )
-        batch.partition.count("control" if taken else "control_duplicate")
-    elif record.kind == RecordKind.MEMBERSHIP:
-        join_or_leave(batch, record, orjson.loads(record.value))
-    elif record.kind == RecordKind.DECISION:
-        decide(batch, record, orjson.loads(record.value))
+def _within_reach(snapshot: Snapshot, records: Sequence[LogRecord]) -> Sequence[LogRecord]:
+    """The records up to the first heartbeat of an authority of which not all due timers may have been read."""
+    due = Counter(la for la, _, _ in snapshot.due)
+    for number, record in enumerate(records):
+        if record.kind == RecordKind.HEARTBEAT and due[record.la] >= TIMERS_A_HEARTBEAT_MAX:
+            return records[: number + 1]
+    return records
+
+
+def _scenes(batch: Batch, records: Sequence[LogRecord]) -> list[Scene | None]:
+    """Where and when each record is judged. None: a heartbeat that moves no clock, or nothing in force."""
+    now: dict[str, Scene | None] = {}
+    scenes: list[Scene | None] = []
+    for record in records:
+        la, ticks = record.la, True
+        if record.kind == RecordKind.CONTROL:
+            _take_control(batch, record)
+        elif record.kind == RecordKind.HEARTBEAT:
+            ticks = _beat(batch, record)
+            now.pop(la, None)
+        if la not in now:
+            now[la] = batch.scene(la)
+        scenes.append(now[la] if ticks else None)
+    return scenes
+
+
+def _take_control(batch: Batch, record: LogRecord) -> None:
+    control = Control.model_validate_json(record.value)
+    held = batch.authority(record.la)
+    effective = epoch_seconds(control.effective)
+    taken = take_control(held, control.model_dump(mode="json"), effective)
+    batch.partition.authorities[record.la] = taken
+    batch.partition.count("control_duplicate" if taken is held else "control")
+
+
+def _beat(batch: Batch, record: LogRecord) -> bool:
+    """Let time pass in an authority, and hear its sources. False: its clock did not move."""
+    held, beat = batch.authority(record.la), beat_of(record.value)
+    authority = advance_time(held, beat.time)
+    if authority.control is not None:
+        authority = hear(authority, beat.sources, in_force(authority, batch.library))
+    batch.partition.authorities[record.la] = authority
+    batch.partition.count("heartbeat")
+    return authority.time > held.time
+
+
+def _apply(
+    batch: Batch, course: Course, number: int, record: LogRecord, scene: Scene | None
+) -> None:
+    if record.kind in _OF_FAMILIES:
+        _of_family(batch, course, number, record, scene)
+    elif record.kind == RecordKind.HEARTBEAT:
+        if scene is not None:
+            for key in batch.due_families(record.la, scene.at, TIMERS_A_HEARTBEAT_MAX):
+                _fire(batch, course, number, key, scene.at_record(record.offset))
     elif record.kind == RecordKind.HANDOFF:
         batch.partition.count("reserved")
-    else:
+    elif record.kind != RecordKind.CONTROL:
         raise InvariantBroken(f"record {record.offset} has the unknown kind {record.kind}")
 
 
-def _beat(batch: Batch, record: LogRecord) -> None:
-    heartbeat = Heartbeat.model_validate_json(record.value)
-    authority = batch.authority(record.la)
-    moved = advance_time(authority, epoch_seconds(heartbeat.time))
-    batch.partition.count("heartbeat")
-    if authority.control is None:
+def _of_family(
+    batch: Batch, course: Course, number: int, record: LogRecord, scene: Scene | None
+) -> None:
+    """Its timers due by now, then the record."""
+    family = batch.family(record.family)
+    due = family.due()
+    if due is not None and scene is not None and due <= scene.at:
+        _fire(batch, course, number, record.family, scene.at_record(record.offset))
+    if record.kind == RecordKind.DECISION:
+        decide(batch, record, orjson.loads(record.value))
         return
-    hear(
-        authority,
-        {source: epoch_seconds(sign) for source, sign in heartbeat.sources.items()},
-        batch.compiled(record.la).content,
-    )
-    if moved:
-        for family in batch.due_families(record.la, authority.time)[:TIMERS_A_HEARTBEAT_MAX]:
-            fire(batch, family, authority.time, record.offset)
+    scene = required(scene)
+    try:
+        if record.kind == RecordKind.MEMBERSHIP:
+            here = scene.at_record(record.offset)
+            join_or_leave(batch, here, record, orjson.loads(record.value))
+        else:
+            _judge(batch, course, number, record, scene)
+    except KernelFailed:
+        fail(batch, scene.at_record(record.offset), record.family, family)
+
+
+def _judge(batch: Batch, course: Course, number: int, record: LogRecord, scene: Scene) -> None:
+    """A record with facts: most move the score alone; where more may follow, the family is looked at."""
+    change = course.change(number)
+    if change is None:
+        return
+    key, family = record.family, batch.family(record.family)
+    if change.calm and not _expects(family):
+        if moved(family, change.score, change.insufficient):
+            here = scene.at_record(record.offset)
+            emit_score(batch, here, key, family, change.score, change.insufficient)
+        return
+    scene = scene.at_record(record.offset)
+    look = Look(key, family, change.facts, change.found.row(change.at))
+    tell(batch, scene, look, course.before(number, change), "record")
+    if number in course.restarts and family.below_since is not None:
+        start_quiet(scene.content, family, look.row.spells, scene.day)
+        batch.note_timer(key, family)
+
+
+def _expects(family: Family) -> bool:
+    """Whether something said or timed before makes every record of the family matter."""
+    return family.band > 0 or family.below_since is not None or family.due() is not None
+
+
+def _fire(batch: Batch, course: Course, number: int, key: str, scene: Scene) -> None:
+    fire(batch, scene, key, partial(course.facts, number, key))

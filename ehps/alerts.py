@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
 
 from ehps.authority import coverage, is_heard
-from ehps.calendar import local_day_of
+from ehps.calendar import DAY, local_day_of
 from ehps.catalogue import KINDS
 from ehps.kernel import UNIT
 from ehps.policy import (
@@ -50,9 +51,15 @@ class Output(NamedTuple):
 
 
 def raise_alert(
-    scene: Scene, look: Look, draft: Draft, sequence: int, cause: str, notes: tuple[str, ...] = ()
+    scene: Scene,
+    look: Look,
+    draft: Draft,
+    next_sequence: Callable[[int], int],
+    cause: str,
+    notes: tuple[str, ...] = (),
 ) -> list[Output]:
     """Write the alert out, remember that it stands, and supersede a lower grade that stood."""
+    sequence = next_sequence(scene.offset)
     case, name = look.family.case, alert_id(look.key, scene, draft.rule, sequence)
     past = Chronology(scene.compiled, look.family, look.facts, scene.at)
     kept_back = withheld(scene, look.key, draft)
@@ -73,7 +80,7 @@ def raise_alert(
     shadow = kept_back or _in_shadow(scene)
     results = [Output(look.key, orjson.dumps(document), scene.offset, shadow)]
     if draft.kind == STEP_UP:
-        results += _supersede(scene, look, draft, name, sequence)
+        results += _supersede(scene, look, draft, name, next_sequence)
     stands = Standing(name, draft.kind, draft.rule, draft.grade, scene.at, shadow)
     case.standing = [*case.standing, stands][-STANDING_MAX:]
     return results
@@ -99,6 +106,9 @@ def _why(scene: Scene, look: Look, past: Chronology, notes: tuple[str, ...]) -> 
     content, day, authority = scene.content, local_day_of(scene.at), scene.authority
     sources = expected_sources(family, facts, row, day)
     heard = {s for s in {*authority.sources, *sources} if is_heard(authority, s, day, content)}
+    heard |= past.told_by(
+        scene.at - DAY
+    )  # it may be here before the first heartbeat that knows of it
     enough = content.policy.insufficient_data
     insufficient = coverage(authority, sources, day, enough.days) < enough.coverage
     confidence = min((p.confidence for p in family.case.members().values()), default=1.0)
@@ -113,7 +123,7 @@ def _why(scene: Scene, look: Look, past: Chronology, notes: tuple[str, ...]) -> 
         "people": people_view(family, scene.at),
         "open_tier": tier(row.spells),
         "last_decision": family.case.decided,
-        "sources_heard": sorted(heard & authority.sources.keys()),
+        "sources_heard": sorted(heard),
         "sources_silent": sorted(sources - heard),
         "insufficient_data": insufficient,
         "bound_reached": family.over,
@@ -175,7 +185,9 @@ def _provenance(scene: Scene, sequence: int) -> dict[str, Any]:
     }
 
 
-def _supersede(scene: Scene, look: Look, draft: Draft, name: str, sequence: int) -> list[Output]:
+def _supersede(
+    scene: Scene, look: Look, draft: Draft, name: str, next_sequence: Callable[[int], int]
+) -> list[Output]:
     grade, case = BANDS.index(draft.grade or "blue"), look.family.case
     lower = [
         alert
@@ -184,7 +196,10 @@ def _supersede(scene: Scene, look: Look, draft: Draft, name: str, sequence: int)
     ]
     case.standing = [alert for alert in case.standing if alert not in lower]
     why = f"A higher grade was raised: {draft.grade}."
-    return [ended(scene, look.key, alert, "superseded", why, name, sequence) for alert in lower]
+    return [
+        ended(scene, look.key, alert, "superseded", why, name, next_sequence(scene.offset))
+        for alert in lower
+    ]
 
 
 def ended(

@@ -3,40 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from dataclasses import replace
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
 
 from ehps.calendar import SchoolCalendar, local_day_of
 from ehps.errors import InvariantBroken
+from ehps.facts import epoch_seconds
 from ehps.library import Content, Library
 from ehps.state import Authority
 
 COVERAGE_DAYS = 730
 """Days for which one bit a source is kept."""
-CONTROLS_SEEN_MAX = 64
-"""Ids of controls remembered, to tell a writer's retry from a new control."""
 
 
-def take_control(authority: Authority, control: dict[str, Any], effective: int) -> bool:
-    """Note a control; it takes effect at log time `effective`. False: it was taken before."""
-    if control["id"] in authority.seen:
-        return False
-    authority.seen = [*authority.seen, control["id"]][-CONTROLS_SEEN_MAX:]
-    authority.waiting = sorted(
-        [*authority.waiting, {**control, "effective_s": effective}], key=lambda c: c["effective_s"]
-    )
-    return True
+class Beat(NamedTuple):
+    """A heartbeat: the authority's time and each source's last sign of life, seconds since 1970."""
+
+    time: int
+    sources: dict[str, int]
 
 
-def advance_time(authority: Authority, moment: int) -> bool:
-    """Move log time forward and put due controls in force. False: the clock did not move."""
+@lru_cache(maxsize=4096)
+def beat_of(value: bytes) -> Beat:
+    """A heartbeat from its validated JSON; remembered, since who reads states asks for it before who advances."""
+    document = orjson.loads(value)
+    sources = {source: _seconds(sign) for source, sign in document["sources"].items()}
+    return Beat(_seconds(document["time"]), sources)
+
+
+def _seconds(moment: str) -> int:
+    return epoch_seconds(datetime.fromisoformat(moment))
+
+
+def take_control(authority: Authority, control: dict[str, Any], effective: int) -> Authority:
+    """With a control that takes effect at log time `effective`, seconds.
+
+    A register: of controls the greatest (effective, id) is in force. One that comes again, or after a later one took
+    effect, changes nothing: the same authority is returned.
+    """
+    new = {**control, "effective_s": effective}
+    if authority.control is not None and _rank(new) <= _rank(authority.control):
+        return authority
+    if any(_rank(new) == _rank(held) for held in authority.waiting):
+        return authority
+    return replace(authority, waiting=tuple(sorted([*authority.waiting, new], key=_rank)))
+
+
+def _rank(control: dict[str, Any]) -> tuple[int, str]:
+    return control["effective_s"], control["id"]
+
+
+def advance_time(authority: Authority, moment: int) -> Authority:
+    """With log time moved forward and due controls in force; the same authority if the clock did not move."""
     if moment <= authority.time:
-        return False
-    authority.time = moment
-    if authority.started is None:
-        authority.started = local_day_of(moment)
-    while authority.waiting and authority.waiting[0]["effective_s"] <= moment:
-        authority.control = authority.waiting.pop(0)
-    return True
+        return authority
+    due = [control for control in authority.waiting if control["effective_s"] <= moment]
+    return replace(
+        authority,
+        time=moment,
+        started=local_day_of(moment) if authority.started is None else authority.started,
+        control=due[-1] if due else authority.control,
+        waiting=authority.waiting[len(due) :],
+    )
 
 
 def in_force(authority: Authority, library: Library) -> Content:
@@ -56,16 +88,21 @@ def in_force(authority: Authority, library: Library) -> Content:
     )
 
 
-def hear(authority: Authority, signs: dict[str, int], content: Content) -> None:
-    """Take in the sources' last signs of life and set today's coverage bit for each source heard."""
+def hear(authority: Authority, signs: dict[str, int], content: Content) -> Authority:
+    """With the sources' last signs of life, and today's coverage bit set for each source heard."""
     day = local_day_of(authority.time)
-    for source, sign in signs.items():
-        authority.sources[source] = max(sign, authority.sources.get(source, 0))
-    for source in authority.sources:
-        held_day, bits = authority.heard.get(source, (day, "0"))
-        mask = int(bits, 16) << (day - held_day) & (1 << COVERAGE_DAYS) - 1
-        mask |= int(is_heard(authority, source, day, content))
-        authority.heard[source] = (day, f"{mask:x}")
+    held = authority.sources
+    sources = held | {source: max(sign, held.get(source, 0)) for source, sign in signs.items()}
+    listening = replace(authority, sources=sources)
+    mask = (1 << COVERAGE_DAYS) - 1
+    heard = {
+        source: (
+            day,
+            _bits(authority, source, day) & mask | is_heard(listening, source, day, content),
+        )
+        for source in sources
+    }
+    return replace(listening, heard=heard)
 
 
 def is_heard(authority: Authority, source: str, day: int, content: Content) -> bool:
@@ -93,9 +130,8 @@ def missing_days(authority: Authority, sources: Collection[str], day: int, days:
 
 
 def _bits(authority: Authority, source: str, day: int) -> int:
-    held_day, bits = authority.heard.get(source, (day, "0"))
-    mask = int(bits, 16)
-    return mask << (day - held_day) if day >= held_day else mask >> (held_day - day)
+    held_day, bits = authority.heard.get(source, (day, 0))
+    return bits << (day - held_day) if day >= held_day else bits >> (held_day - day)
 
 
 def coverage(authority: Authority, sources: Collection[str], day: int, days: int) -> float:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
+from heapq import heappop, heappush
 from typing import Self
 
 from ehps.alerts import Output
 from ehps.authority import coverage, in_force
 from ehps.calendar import local_day_of
-from ehps.kernel import Compiled, compile_content
-from ehps.library import Library
+from ehps.kernel import compile_content
+from ehps.library import Content, Library
 from ehps.policy import Scene
 from ehps.state import Authority, Family, Partition
 from schemas.links import authority_of
@@ -22,7 +24,6 @@ class Batch:
 
     Args:
         raw: states as read; `families` holds those that were looked at.
-        timers: authority -> family -> due, of the timers that heartbeats of this batch may fire.
     """
 
     partition: Partition
@@ -30,9 +31,10 @@ class Batch:
     partition_id: int
     raw: dict[str, bytes | None]
     families: dict[str, Family] = field(default_factory=dict)
-    timers: dict[str, dict[str, int]] = field(default_factory=dict)
     alerts: list[Output] = field(default_factory=list)
     scores: list[Output] = field(default_factory=list)
+    _timers: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    _due: dict[str, int | None] = field(default_factory=dict)
     _due_read: dict[str, int | None] = field(default_factory=dict)
     _sequences: Counter[int] = field(default_factory=Counter)
 
@@ -47,17 +49,21 @@ class Batch:
     ) -> Self:
         """From a snapshot's parts."""
         batch = cls(Partition.decode(partition), library, partition_id, families)
-        for la, at, key in due:
-            batch.timers.setdefault(la, {})[key] = at
+        for _, at, key in due:
+            batch._note(key, at)
         return batch
 
     def authority(self, la: str) -> Authority:
-        """The authority's part of the partition state, made at first sight."""
-        return self.partition.authorities.setdefault(la, Authority())
+        """What is known of the authority; at first sight, nothing."""
+        return self.partition.authorities.get(la) or Authority()
 
-    def compiled(self, la: str) -> Compiled:
-        """The content in force in `la`, as tables."""
-        return compile_content(in_force(self.authority(la), self.library))
+    def scene(self, la: str) -> Scene | None:
+        """Where and when the policy is applied now; None: no control is in force in the authority."""
+        authority = self.authority(la)
+        if authority.control is None:
+            return None
+        compiled = compile_content(in_force(authority, self.library))
+        return Scene(la, authority, compiled, authority.time, self.partition_id, 0)
 
     def family(self, key: str) -> Family:
         """The family's working copy, decoded once."""
@@ -67,10 +73,6 @@ class Batch:
             self._due_read[key] = family.due()
         return family
 
-    def scene(self, la: str, at: int, offset: int) -> Scene:
-        """Where the policy is applied."""
-        return Scene(la, self.authority(la), self.compiled(la), at, self.partition_id, offset)
-
     def next_sequence(self, offset: int) -> int:
         """Number of the next output of the record at `offset`."""
         self._sequences[offset] += 1
@@ -78,16 +80,27 @@ class Batch:
 
     def note_timer(self, key: str, family: Family) -> None:
         """Keep the index of due families in step with the family."""
-        index, due = self.timers.setdefault(authority_of(key), {}), family.due()
-        if due is None:
-            index.pop(key, None)
-        else:
-            index[key] = due
+        self._note(key, family.due())
 
-    def due_families(self, la: str, until: int) -> list[str]:
-        """Families with a timer due by `until`, in order of (due, family)."""
-        due = sorted((at, key) for key, at in self.timers.get(la, {}).items())
-        return [key for at, key in due if at <= until]
+    def _note(self, key: str, due: int | None) -> None:
+        if self._due.get(key) != due:
+            self._due[key] = due
+            if due is not None:
+                heappush(self._timers.setdefault(authority_of(key), []), (due, key))
+
+    def due_families(self, la: str, until: int, most: int) -> list[str]:
+        """The first families with a timer due by `until`, in order of (due, family).
+
+        They are taken from the index: what is to be fired again must be noted anew.
+        """
+        heap = self._timers.get(la, [])
+        found: list[str] = []
+        while heap and heap[0][0] <= until and len(found) < most:
+            at, key = heappop(heap)
+            if self._due[key] == at:  # else an entry that time has left behind
+                found.append(key)
+                self._due[key] = None
+        return found
 
     def changed_states(self) -> dict[str, bytes]:
         """Bytes of the families whose state is not what was read."""
@@ -105,9 +118,19 @@ class Batch:
 
 def too_little_heard(scene: Scene, *, on_roll: bool, under_five: bool) -> bool:
     """Whether too few days were heard from the sources that every such family should have."""
+    return _too_little(scene.authority, scene.content, local_day_of(scene.at), on_roll, under_five)
+
+
+@lru_cache(maxsize=4096)
+def _too_little(
+    authority: Authority,
+    content: Content,
+    day: int,
+    on_roll: bool,  # noqa: FBT001
+    under_five: bool,  # noqa: FBT001
+) -> bool:
     sources = {"police", "social-care"}
     sources |= {"education"} if on_roll else set()
     sources |= {"health"} if under_five else set()
-    rule = scene.content.policy.insufficient_data
-    heard = coverage(scene.authority, sources, local_day_of(scene.at), rule.days)
-    return heard < rule.coverage
+    rule = content.policy.insufficient_data
+    return coverage(authority, sources, day, rule.days) < rule.coverage

@@ -35,7 +35,8 @@ def explain(
     compiled = compile_content(in_force(authority, library))
     at = authority.time if moment is None else moment
     scene = Scene(la, authority, compiled, at, 0, 0)
-    facts, content, day = family.counted(), compiled.content, local_day_of(at)
+    content, day = compiled.content, local_day_of(at)
+    facts = family.counted(day)
     row = row_of(scene, family, facts)
     sources = expected_sources(family, facts, row, day)
     enough, heard = content.policy.insufficient_data, authority.sources

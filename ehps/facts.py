@@ -94,8 +94,8 @@ def together(parts: Sequence[Facts]) -> Facts:
     return np.frombuffer(b"".join(part.data for part in parts), FACT)
 
 
-def from_wire(compact: bytes, known: int) -> Facts:
-    """The facts of one log record's compact bytes, known at log time `known` (seconds)."""
+def from_wire(compact: bytes, known: int | NDArray[np.int64]) -> Facts:
+    """The facts of log records' compact bytes, known at log time `known` (seconds), each or all."""
     count = len(compact) // WIRE_BYTES
     facts = np.zeros(count, FACT)
     raw = facts.view(np.uint8).reshape(count, FACT.itemsize)

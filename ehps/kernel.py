@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,15 @@ class Rows(NamedTuple):
     birth: Ints
     since: int = 0
 
+    def row(self, at: int) -> Rows:
+        """One of them alone."""
+        part = slice(self.starts[at], self.starts[at + 1])
+        born = self.birth[self.birth[:, 0] == at] - (at, 0)
+        starts = self.starts[at : at + 2] - self.starts[at]
+        return Rows(
+            self.facts[part], self.days[part], starts, self.today[at : at + 1], born, self.since
+        )
+
 
 class Row(NamedTuple):
     """The answer for one row: see `Features`; `contributions` are units by kind code, zeros left out."""
@@ -93,6 +102,7 @@ class Features(NamedTuple):
         pending: like rules, for rules that lack nothing but their silence.
         states: bits of `STATE_BIT` and `POSITIVE_ATTENDANCE`.
         spells: bit s-1 is set where somebody's spell s is open.
+        failed: the arithmetic failed on the row, whose other entries say nothing.
     """
 
     score: Ints
@@ -102,10 +112,17 @@ class Features(NamedTuple):
     pending: Ints
     states: Ints
     spells: Ints
+    failed: Bools
     codes: tuple[int, ...]
 
     def row(self, index: int) -> Row:
-        """One row as plain integers."""
+        """One row as plain integers.
+
+        Raises:
+            KernelFailed: the arithmetic failed on it.
+        """
+        if self.failed[index]:
+            raise KernelFailed("the kernel failed on this family")
         parts = zip(self.codes, self.contributions[index].tolist(), strict=True)
         return Row(
             int(self.score[index]),
@@ -183,16 +200,30 @@ def compile_content(content: Content) -> Compiled:
 def features(compiled: Compiled, rows: Rows, *, with_rules: bool = True) -> Features:
     """Every feature of every row. Facts of people who left the family are not among the row's facts.
 
+    It is total: a row whose facts the arithmetic does not stand is marked `failed`, and spoils no other.
+
     Args:
         with_rules: False leaves `rules` and `pending` 0, for those who ask for the score alone.
-
-    Raises:
-        KernelFailed: facts that the arithmetic does not stand.
     """
     try:
         return _features(compiled, rows, with_rules=with_rules)
-    except (ArithmeticError, IndexError, ValueError) as error:
-        raise KernelFailed(str(error)) from error
+    except (ArithmeticError, IndexError, ValueError):
+        return _one_by_one(compiled, rows, with_rules=with_rules)
+
+
+def _one_by_one(compiled: Compiled, rows: Rows, *, with_rules: bool) -> Features:
+    count = len(rows.today)
+    if count == 1:
+        return _failure(compiled)
+    parts = [features(compiled, rows.row(at), with_rules=with_rules) for at in range(count)]
+    columns: list[Any] = [np.concatenate(c) for c in zip(*(p[:-1] for p in parts), strict=True)]
+    return Features._make([*columns, compiled.codes])
+
+
+def _failure(compiled: Compiled) -> Features:
+    zero, table = np.zeros(1, np.int64), np.zeros((1, len(compiled.codes)), np.int64)
+    failed = np.ones(1, bool)
+    return Features(zero, table, zero, zero, zero, zero, zero, failed, compiled.codes)
 
 
 def _features(compiled: Compiled, rows: Rows, *, with_rules: bool) -> Features:
@@ -212,7 +243,10 @@ def _features(compiled: Compiled, rows: Rows, *, with_rules: bool) -> Features:
         watched = _Watched(facts[chosen], row[chosen], age[chosen])
         rules, pending = _rules(compiled, watched, states, rows.today - rows.since)
     score = contributions.sum(axis=1)
-    return Features(score, contributions, fresh, rules, pending, states, spells, compiled.codes)
+    failed = np.zeros(count, bool)
+    return Features(
+        score, contributions, fresh, rules, pending, states, spells, failed, compiled.codes
+    )
 
 
 def counting(compiled: Compiled, facts: Facts, row: Ints, live: Bools) -> Bools:

@@ -6,51 +6,46 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from ehps.batch import Batch
-from ehps.calendar import date_to_day, local_day_of
-from ehps.errors import InvariantBroken, KernelFailed
+from ehps.calendar import date_to_day
+from ehps.errors import InvariantBroken
+from ehps.facts import Facts, person_hash
 from ehps.log import LogRecord
-from ehps.policy import Look, row_of
-from ehps.rescore import fail, tell, withdraw
+from ehps.policy import Look, Scene, row_of
+from ehps.rescore import Before, tell
 from ehps.state import PEOPLE_MAX, Family, Person
 from ehps.stepdown import start_quiet
 from ehps.views import BANDS
 
 
-def join_or_leave(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
+def join_or_leave(batch: Batch, scene: Scene, record: LogRecord, document: dict[str, Any]) -> None:
     """Take in a membership: the greatest (version, document) wins; facts of people who left do not count."""
-    family, people = batch.family(record.family), batch.family(record.family).case.people
-    scene = batch.scene(record.la, batch.authority(record.la).time, record.offset)
-    held = people.get(document["subject"])
+    family = batch.family(record.family)
+    people, subject = family.case.people, document["subject"]
+    held = people.get(subject)
     new = _person(document, scene.at if held is None else held.since)
     if held is not None and _order(held) >= _order(new):
         batch.partition.count("membership_duplicate")
         return
     batch.partition.count("membership")
-    people[document["subject"]] = new
+    counted = family.counted(scene.day)
+    people[subject] = new
     _bound(family)
     if held is None and new.role == "child" and not new.removed:
         # A new child in the household is news whatever was said before: it breaks the cool-down.
         for grade in BANDS:
             family.case.alerted.pop(grade, None)
     if family.facts:
-        _look_again(batch, record, left=new.removed)
+        _look_again(batch, scene, record.family, counted, left=new.removed)
 
 
-def _look_again(batch: Batch, record: LogRecord, *, left: bool) -> None:
+def _look_again(batch: Batch, scene: Scene, key: str, before: Facts, *, left: bool) -> None:
     """Whose facts count has changed: the family is told anew, and its quiet days start again."""
-    family, key = batch.family(record.family), record.family
-    scene = batch.scene(record.la, batch.authority(record.la).time, record.offset)
-    facts = family.counted()
-    try:
-        look = Look(key, family, facts, row_of(scene, family, facts))
-        if left:
-            withdraw(batch, scene, look)
-        tell(batch, scene, look, None, "record")
-    except KernelFailed:
-        fail(batch, scene, key, family)
-        return
+    family = batch.family(key)
+    facts = family.counted(scene.day)
+    look = Look(key, family, facts, row_of(scene, family, facts))
+    tell(batch, scene, look, Before(lambda: before, lambda: None, undone=left), "record")
     if family.below_since is not None:
-        start_quiet(scene.content, family, look.row.spells, local_day_of(scene.at))
+        start_quiet(scene.content, family, look.row.spells, scene.day)
         batch.note_timer(key, family)
 
 
@@ -66,13 +61,16 @@ def _order(person: Person) -> tuple[str, bool, str, int, float]:
 
 
 def _bound(family: Family) -> None:
-    """Past the bound the oldest who left gives way; if none left, the oldest, and the state says so."""
+    """Past the bound the oldest who left gives way, or else the oldest: with their facts, and the state says so."""
     people = family.case.people
     if len(people) <= PEOPLE_MAX:
         return
     left = [subject for subject, person in people.items() if person.removed]
-    family.over |= not left
-    del people[min(left or people, key=lambda subject: (people[subject].version, subject))]
+    oldest = min(left or people, key=lambda subject: (people[subject].version, subject))
+    del people[oldest]
+    family.over = True
+    facts = family.held()
+    family.facts = facts[facts["person"] != person_hash(oldest)].tobytes()
 
 
 def decide(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:

@@ -7,12 +7,14 @@ that a score that wavers about a line alerts once.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ehps.calendar import local_day_of
 from ehps.content import Clock, Rule
+from ehps.errors import InvariantBroken
 from ehps.facts import Facts, person_hash
 from ehps.kernel import DAY, Compiled, Row, features, pack_rows, units
 from ehps.library import Content
@@ -61,8 +63,26 @@ class Scene(NamedTuple):
         return str((self.authority.control or {}).get("stage"))
 
     def at_record(self, offset: int) -> Scene:
-        """The same at another record."""
-        return Scene(self.la, self.authority, self.compiled, self.at, self.partition, offset)
+        """The same for what a record's outputs are named by."""
+        return self._replace(offset=offset)
+
+    @property
+    def day(self) -> int:
+        """The day of the moment, in London."""
+        return local_day_of(self.at)
+
+
+def required(scene: Scene | None) -> Scene:
+    """The scene, which a record with facts or members must have.
+
+    Raises:
+        InvariantBroken: no control is in force.
+    """
+    if scene is None:
+        raise InvariantBroken(
+            "no control is in force in an authority that has records: write its first control"
+        )
+    return scene
 
 
 class Look(NamedTuple):
@@ -74,12 +94,22 @@ class Look(NamedTuple):
     row: Row
 
 
-def row_of(scene: Scene, family: Family, facts: Facts, at: int | None = None) -> Row:
-    """Features of one family at one moment (default: the setting's)."""
-    moment = scene.at if at is None else at
-    return features(
-        scene.compiled, pack_rows([facts], [moment], [family.births()], scene.since)
-    ).row(0)
+def row_of(scene: Scene, family: Family, facts: Facts) -> Row:
+    """Features of one family at the scene's moment.
+
+    Raises:
+        KernelFailed: the arithmetic failed on its facts.
+    """
+    return rows_of(scene, family, [facts], [scene.at])[0]
+
+
+def rows_of(
+    scene: Scene, family: Family, parts: Sequence[Facts], moments: Sequence[int]
+) -> list[Row]:
+    """The same for several sets of facts, each at a moment (seconds)."""
+    births = [family.births()] * len(parts)
+    found = features(scene.compiled, pack_rows(parts, moments, births, scene.since))
+    return [found.row(at) for at in range(len(parts))]
 
 
 def alert_id(family: str, scene: Scene, rule: str, sequence: int) -> str:
@@ -88,14 +118,22 @@ def alert_id(family: str, scene: Scene, rule: str, sequence: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def drafts(scene: Scene, look: Look, before: int | None) -> list[Draft]:
-    """What this look at the family raises; its memory of what was alerted moves on.
+def fall_back(scene: Scene, look: Look, score_before: Callable[[], int | None]) -> None:
+    """The band alerted falls back once the score is below the down line, or was before new facts raised it again.
 
     Args:
-        before: score just before the record (units), which silence may have let fall below the down line.
+        score_before: score just before, which silence may have let fall (units), or None.
     """
-    if before is not None and before < scene.compiled.down:
+    if not look.family.band:
+        return
+    down = scene.compiled.down
+    before = look.row.score if look.row.score < down else score_before()
+    if before is not None and before < down:
         look.family.band = 0
+
+
+def drafts(scene: Scene, look: Look) -> list[Draft]:
+    """What this look at the family raises; its memory of what was alerted moves on."""
     combos = combinations(scene, look)
     step = step_up(scene, look, new_combination=bool(combos))
     return ([step] if step else []) + combos
@@ -103,12 +141,14 @@ def drafts(scene: Scene, look: Look, before: int | None) -> list[Draft]:
 
 def step_up(scene: Scene, look: Look, *, new_combination: bool) -> Draft | None:
     """A band crossed upwards on new facts, or with a combination, outside the cool-down of its grade."""
-    family, alerted = look.family, look.family.case.alerted
-    band = band_of(scene.compiled, look.row.score)
-    if band == RED and _red_on_weak_links_alone(scene, look):
-        band -= 1
+    family, band = look.family, band_of(scene.compiled, look.row.score)
     if band <= family.band or not _on_new_facts(scene, look.row):
         return None
+    if band == RED and _red_on_weak_links_alone(scene, look):
+        band -= 1
+        if band <= family.band:
+            return None
+    alerted = family.case.alerted
     last = max((alerted.get(BANDS[grade], 0) for grade in range(band, len(BANDS))), default=0)
     cool_down = scene.content.policy.step_up.cool_down_days * DAY
     if last and scene.at - last < cool_down and not new_combination:
@@ -125,7 +165,7 @@ def _on_new_facts(scene: Scene, row: Row) -> bool:
 
 
 def _red_on_weak_links_alone(scene: Scene, look: Look) -> bool:
-    """Whether red rests on facts of people whose link to the family is in doubt."""
+    """Whether red rests on facts of people whose link to the family is in doubt; then it is amber at most."""
     limit = scene.content.policy.weak_link_below
     weak = [person_hash(s) for s, p in look.family.case.members().items() if p.confidence < limit]
     if not weak:
@@ -152,9 +192,10 @@ def _grade_due(scene: Scene, grade: str) -> int:
 
 def combinations(scene: Scene, look: Look) -> list[Draft]:
     """Combinations that match and are outside their cool-down."""
-    rules, bits, alerted = scene.content.rules, look.row.rules, look.family.case.alerted
+    rules, bits = scene.content.rules, look.row.rules
     if not bits:
         return []
+    alerted = look.family.case.alerted
     result: dict[str, Draft] = {}
     for number, rule in enumerate(rules.rules):
         last = alerted.get(rule.name, 0)

@@ -66,10 +66,14 @@ def replay(
     """
     store = store or MemoryStore()
     for chunk in chunks(records, batch):
-        snapshot = store.read(needs(chunk))
-        step = advance(snapshot, chunk, library, partition_id)
-        store.commit(snapshot.offset, step)
-        yield step
+        done = 0
+        while done < len(chunk):
+            rest = chunk[done:]
+            snapshot = store.read(needs(rest))
+            step = advance(snapshot, rest, library, partition_id)
+            store.commit(snapshot.offset, step)
+            done += step.records
+            yield step
 
 
 def chunks(records: Iterable[LogRecord], size: int) -> Iterator[Sequence[LogRecord]]:

@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
 from ehps.alerts import ended, raise_alert, score_output, unscored_output
 from ehps.batch import Batch, too_little_heard
 from ehps.calendar import local_day, local_day_of, start_of_day
-from ehps.errors import KernelFailed
 from ehps.facts import ON_ROLL_BIT, VOID, Facts
-from ehps.kernel import STATE_BIT, Features, Rows, features
-from ehps.policy import Look, Scene, drafts, row_of, still_raised
+from ehps.kernel import STATE_BIT
+from ehps.policy import Look, Scene, drafts, fall_back, rows_of, still_raised
 from ehps.state import Family
-from ehps.stepdown import schedule, set_watch
+from ehps.stepdown import schedule
 
 SILENT = "silent:"
 """Prefix of the timers that wait for a rule's silence; the rule's name follows."""
 
 
-def safely(scene: Scene, rows: Rows, *, with_rules: bool = True) -> Features | None:
-    """Features, or None where the kernel fails: the transition is total, so one family cannot stop the log."""
-    try:
-        return features(scene.compiled, rows, with_rules=with_rules)
-    except KernelFailed:
-        return None
+class Before(NamedTuple):
+    """The family just before what is looked at now, asked only where it matters.
+
+    Args:
+        facts: those that counted.
+        score: units, at this same moment; None where it is not known.
+        undone: whether one of the facts was taken back, corrected or unlinked.
+    """
+
+    facts: Callable[[], Facts]
+    score: Callable[[], int | None]
+    undone: bool = False
+
+    @classmethod
+    def same(cls, look: Look) -> Before:
+        """Nothing but time has passed."""
+        return cls(lambda: look.facts, lambda: None)
 
 
-def tell(batch: Batch, scene: Scene, look: Look, before: int | None, cause: str) -> None:
-    """Emit the score if it moved and alerts if any, and set the family's timers."""
-    row = look.row
+def tell(batch: Batch, scene: Scene, look: Look, before: Before, cause: str) -> None:
+    """Everything that may follow from a look, in order: withdrawals, the score, alerts, timers."""
+    family, row = look.family, look.row
+    if before.undone and family.case.standing:
+        withdraw(batch, scene, look, before.facts())
     on_roll, under_five = row.spells & ON_ROLL_BIT, row.states & STATE_BIT["child_under_5"]
     insufficient = too_little_heard(scene, on_roll=bool(on_roll), under_five=bool(under_five))
-    if moved(look.family, row.score, insufficient):
-        emit_score(batch, scene, look.key, look.family, row.score, insufficient)
-    judge_bands(batch, scene, look, before, cause)
-    if schedule(scene, look):
-        set_watch(scene, [look])
-    batch.note_timer(look.key, look.family)
+    if moved(family, row.score, insufficient):
+        emit_score(batch, scene, look.key, family, row.score, insufficient)
+    fall_back(scene, look, before.score)
+    for draft in drafts(scene, look):
+        batch.alerts += raise_alert(scene, look, draft, batch.next_sequence, cause)
+    _await_silence(scene, look)
+    schedule(scene, look, before.facts)
+    batch.note_timer(look.key, family)
 
 
 def moved(family: Family, score: int, insufficient: bool) -> bool:  # noqa: FBT001
@@ -58,14 +75,6 @@ def emit_score(
     batch.scores.append(score_output(scene, key, score, sequence, insufficient=insufficient))
 
 
-def judge_bands(batch: Batch, scene: Scene, look: Look, before: int | None, cause: str) -> None:
-    """Alerts of bands and combinations, and timers of rules that wait for silence."""
-    for draft in drafts(scene, look, before):
-        sequence = batch.next_sequence(scene.offset)
-        batch.alerts += raise_alert(scene, look, draft, sequence, cause)
-    _await_silence(scene, look)
-
-
 def fail(batch: Batch, scene: Scene, key: str, family: Family) -> None:
     """The kernel could not score this family: keep its facts, mark it, tell operations."""
     family.unscored = True
@@ -73,11 +82,18 @@ def fail(batch: Batch, scene: Scene, key: str, family: Family) -> None:
     batch.scores.append(unscored_output(scene, key, "the kernel failed on this family", sequence))
 
 
-def withdraw(batch: Batch, scene: Scene, look: Look) -> None:
-    """Withdraw standing alerts whose rule, at their own moment and on the facts now held, would not hold."""
+def withdraw(batch: Batch, scene: Scene, look: Look, before: Facts) -> None:
+    """Withdraw standing alerts from which this look took the ground.
+
+    Those whose rule, at their own moment, would hold on the facts `before` and not on those held now. Facts that were
+    forgotten since are in neither, so that age alone never withdraws.
+    """
     family, case = look.family, look.family.case
-    for alert in list(case.standing):
-        if still_raised(scene, alert, row_of(scene, family, look.facts, alert.at)):
+    moments = [alert.at for alert in case.standing]
+    held = rows_of(scene, family, [before] * len(moments), moments)
+    holds = rows_of(scene, family, [look.facts] * len(moments), moments)
+    for alert, then, now in zip(list(case.standing), held, holds, strict=True):
+        if still_raised(scene, alert, now) or not still_raised(scene, alert, then):
             continue
         case.standing.remove(alert)
         case.alerted.pop(alert.grade or alert.rule, None)
@@ -88,13 +104,10 @@ def withdraw(batch: Batch, scene: Scene, look: Look) -> None:
         batch.alerts.append(ended(scene, look.key, alert, "withdrawn", why, None, sequence))
 
 
-def waits(family: Family) -> bool:
-    """Whether a rule waits for silence."""
-    return family.due() is not None and any(name.startswith(SILENT) for name in family.case.timers)
-
-
 def _await_silence(scene: Scene, look: Look) -> None:
     """Set a timer for the day on which a rule that lacks nothing but its silence will match."""
+    if not look.row.pending and look.family.due() is None:
+        return
     wanted: dict[str, int] = {}
     for number, rule in enumerate(scene.content.rules.rules):
         if look.row.pending >> number & 1:

@@ -1,245 +1,225 @@
-"""Records with facts: features of a whole run at once, then the policy, record by record."""
+"""What a batch's facts come to: features of all its records at once, before the first of them is judged.
+
+Families stand apart where what is kept after one record depends on what was kept after the one before: those near their
+bound, and those whose household changes in the batch. Theirs is worked out when its turn comes, by the same code.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from ehps.batch import Batch, too_little_heard
-from ehps.calendar import local_day_of
-from ehps.errors import KernelFailed
+from ehps.calendar import local_day
 from ehps.facts import ON_ROLL_BIT, SPELLS, WIRE_BYTES, Facts
-from ehps.kernel import STATE_BIT, Bools, Features, Ints, Rows, pack_births, pack_rows
-from ehps.log import HEAD_BYTES, LogRecord
-from ehps.merging import Merged, Run, counted, keep, merge_run
-from ehps.policy import Look, Scene
-from ehps.rescore import emit_score, fail, judge_bands, moved, safely, waits, withdraw
+from ehps.kernel import STATE_BIT, Bools, Compiled, Features, Ints, Rows, features, pack_births
+from ehps.library import Content
+from ehps.log import HEAD_BYTES, LogRecord, RecordKind
+from ehps.merging import count, countable, cut, keep, merged, restarts, told
+from ehps.policy import Scene, required, row_of
+from ehps.rescore import Before
 from ehps.state import Family
-from ehps.stepdown import on_condition, reviewable, schedule, set_watch, start_quiet, watched
+from ehps.stepdown import reviewable
 from ehps.timeline import Timeline
-from ehps.timers import fire
 
 BLOCK_FACTS = 8192
 """Facts in one call of the kernel: blocks of this size stay in a processor's cache."""
 
-
-def score_records(batch: Batch, records: Sequence[LogRecord]) -> None:
-    """Apply events and retractions of one stretch of the log, between two records of any other kind."""
-    for la, mine in _by_authority(records):
-        scene = batch.scene(la, batch.authority(la).time, 0)
-        first, told = _families_of(mine)
-        families = {key: batch.family(key) for key in first}
-        for key, family in families.items():
-            due = family.due()
-            if due is not None and due <= scene.at:
-                fire(batch, key, scene.at, first[key])
-        near = {key for key, count in told.items() if count > families[key].room()}
-        for records_ in _runs(mine, near):
-            run = _run(records_, families, local_day_of(scene.at))
-            merged = merge_run(run, scene.at, batch.partition, bounded=run.keys[0] in near)
-            if len(merged.changed):
-                _Judge(batch, scene, run, merged).judge()
-                keep(merged, run)
+FACT_KINDS = frozenset({RecordKind.EVENT, RecordKind.RETRACTION})
 
 
-def _by_authority(records: Sequence[LogRecord]) -> Iterator[tuple[str, Sequence[LogRecord]]]:
-    codes = dict.fromkeys(record.compact[1:HEAD_BYTES] for record in records)
-    for code in codes:
-        mine = (
-            records if len(codes) == 1 else [r for r in records if r.compact[1:HEAD_BYTES] == code]
-        )
-        yield code.decode(), mine
+class Sight(NamedTuple):
+    """Some families' facts over the batch.
 
-
-def _families_of(records: Sequence[LogRecord]) -> tuple[dict[str, int], dict[str, int]]:
-    """For each family the offset of its first record, and how many facts it is told."""
-    first: dict[str, int] = {}
-    told: dict[str, int] = {}
-    for record in records:
-        first.setdefault(record.family, record.offset)
-        count = (len(record.compact) - HEAD_BYTES) // WIRE_BYTES
-        told[record.family] = told.get(record.family, 0) + count
-    return first, told
-
-
-def _runs(records: Sequence[LogRecord], near: set[str]) -> Iterator[Sequence[LogRecord]]:
-    """All records together, but those of families near their bound one by one.
-
-    There, what is kept after one record depends on what was kept after the one before.
+    Args:
+        line: the versions that count.
+        owner: index of the family of each record, by the record's number.
     """
-    free = [record for record in records if record.family not in near] if near else records
-    if free:
-        yield free
-    yield from ([record] for record in records if record.family in near)
+
+    line: Timeline
+    families: Sequence[Family]
+    owner: Ints
+
+    def rows(self, scene: Scene, after: Ints, owners: Ints, today: Ints) -> Rows:
+        """What these families held after these records, as the kernel takes it."""
+        index, starts = self.line.rows(after, owners, today)
+        births = pack_births([self.families[owner].births() for owner in owners.tolist()])
+        line = self.line
+        return Rows(line.facts[index], line.days[index], starts, today, births, scene.since)
 
 
-def _run(records: Sequence[LogRecord], families: dict[str, Family], day: int) -> Run:
-    index = {key: at for at, key in enumerate(dict.fromkeys(record.family for record in records))}
-    owner = np.array([index[record.family] for record in records], np.int64)
-    return Run(records, tuple(index), [families[key] for key in index], owner, day)
+class Change(NamedTuple):
+    """A record that changed its family's facts, and the features after it.
+
+    Args:
+        score, insufficient: what there is to tell of the score.
+        calm: nothing in the row asks for more than that.
+        rows, found, at: the row is number `at` of these.
+    """
+
+    score: int
+    insufficient: bool
+    calm: bool
+    sight: Sight
+    rows: Rows
+    found: Features
+    at: int
+
+    @property
+    def facts(self) -> Facts:
+        """Those that count after the record."""
+        return self.rows.facts[self.rows.starts[self.at] : self.rows.starts[self.at + 1]]
 
 
-class _Judge:
-    """The policy over one run: scores, alerts and timers of its records in order."""
+class Course:
+    """The facts of a batch in the course of its records, which are asked for by number, in order."""
 
-    def __init__(self, batch: Batch, scene: Scene, run: Run, merged: Merged) -> None:
-        self._batch, self._scene, self._run, self._merged = batch, scene, run, merged
-        # Scores just before a record: of families with a band to fall back from, unseen in silence.
-        self._before: dict[int, int] = {}
-        # Families above the down line whose day of fall is to be found, for all at once. A later record that
-        # only adds leaves the watch as it is: it then comes early, looks again, and is set anew.
-        self._watch: dict[int, Look] = {}
-
-    def judge(self) -> None:
-        """All records that changed something, a cache-sized block at a time."""
-        run, changed = self._run, self._merged.changed
-        line = counted(self._merged.line, run)
-        self._note_scores_before()
-        size = np.diff(line.starts)[run.owner[changed]]
-        block = np.cumsum(size) // BLOCK_FACTS
-        for part in np.split(changed, np.flatnonzero(np.diff(block)) + 1):
-            self._block(line, part)
-        self._set_watches()
-
-    def _set_watches(self) -> None:
-        """All at once; where the kernel fails, one by one, so that it costs no other family its watch."""
-        looks = list(self._watch.values())
-        try:
-            set_watch(self._scene, looks)
-        except KernelFailed:
-            for look in looks:
-                try:
-                    set_watch(self._scene, [look])
-                except KernelFailed:
-                    look.family.unscored = True
-        for look in looks:
-            self._batch.note_timer(look.key, look.family)
-
-    def _note_scores_before(self) -> None:
-        run = self._run
-        owners = dict.fromkeys(run.owner[self._merged.changed].tolist())
-        banded = [owner for owner in owners if run.families[owner].band]
-        if not self._note(banded) and len(banded) > 1:
-            for owner in banded:
-                self._note([owner])
-
-    def _note(self, owners: list[int]) -> bool:
-        """False: the kernel fails on one of them."""
-        families = [self._run.families[owner] for owner in owners]
-        facts, births = [f.counted() for f in families], [f.births() for f in families]
-        rows = pack_rows(facts, [self._scene.at] * len(owners), births)
-        found = safely(self._scene, rows, with_rules=False) if owners else None
-        if found is not None:
-            self._before |= dict(zip(owners, found.score.tolist(), strict=True))
-        return found is not None or not owners
-
-    def _block(self, line: Timeline, numbers: Ints) -> None:
-        """Features of a block of records; a block that fails is done again record by record."""
-        run, owners = self._run, self._run.owner[numbers]
-        index, starts = line.rows(numbers, owners)
-        births = pack_births([run.families[owner].births() for owner in owners.tolist()])
-        today = np.full(len(numbers), run.day)
-        rows = Rows(line.facts[index], line.days[index], starts, today, births, self._scene.since)
-        found = safely(self._scene, rows)
-        if found is not None:
-            self._records(numbers, rows, found)
-        elif len(numbers) > 1:
-            for at in range(len(numbers)):
-                self._block(line, numbers[at : at + 1])
-        else:
-            self._fail(int(numbers[0]))
-
-    def _fail(self, number: int) -> None:
-        record, owner = self._run.records[number], int(self._run.owner[number])
-        fail(
-            self._batch,
-            self._scene.at_record(record.offset),
-            record.family,
-            self._run.families[owner],
-        )
-
-    def _records(self, numbers: Ints, rows: Rows, found: Features) -> None:
-        """Each record in order: most move the score alone; where more may follow, the family is looked at."""
-        scores, insufficient = found.score.tolist(), self._insufficient(found).tolist()
-        calm, replaced = (~self._loud(found)).tolist(), self._merged.line.replaced
-        for at, number in enumerate(numbers.tolist()):
-            owner = int(self._run.owner[number])
-            family, told = self._run.families[owner], (scores[at], insufficient[at])
-            if calm[at] and number not in replaced and not self._watched(family, owner):
-                if moved(family, *told):
-                    record = self._run.records[number]
-                    scene = self._scene.at_record(record.offset)
-                    emit_score(self._batch, scene, record.family, family, *told)
-                continue
-            try:
-                facts = rows.facts[rows.starts[at] : rows.starts[at + 1]]
-                self._look(number, facts, found, at, insufficient=insufficient[at])
-            except KernelFailed:
-                self._fail(number)
-
-    def _look(
-        self, number: int, facts: Facts, found: Features, at: int, *, insufficient: bool
+    def __init__(
+        self, batch: Batch, records: Sequence[LogRecord], scenes: Sequence[Scene | None]
     ) -> None:
-        """One record of a family that somebody may be told of."""
-        record, owner = self._run.records[number], int(self._run.owner[number])
-        family, scene = self._run.families[owner], self._scene.at_record(record.offset)
-        look = Look(record.family, family, facts, found.row(at))
-        if number in self._merged.line.replaced and family.case.standing:
-            withdraw(self._batch, scene, look)
-        if moved(family, look.row.score, insufficient):
-            emit_score(self._batch, scene, look.key, family, look.row.score, insufficient)
-        if (
-            look.row.rules
-            or look.row.pending
-            or family.band
-            or waits(family)
-            or self._at_a_line(look)
-        ):
-            judge_bands(self._batch, scene, look, self._before.get(owner), "record")
-            self._before[owner] = look.row.score
-        if not schedule(scene, look):
-            self._watch.pop(owner, None)
-        elif number in self._merged.line.replaced or not self._watch_holds(owner, family, number):
-            self._watch[owner] = look
-        if number in self._merged.moves and family.below_since is not None:
-            start_quiet(scene.content, family, look.row.spells, self._run.day)
-        self._batch.note_timer(look.key, family)
+        """Work out all families but those that stand apart."""
+        self._batch, self._records, self._scenes = batch, records, scenes
+        known = np.array([scene.at if scene else 0 for scene in scenes], np.int64)
+        self._today = local_day(known)
+        numbers = [number for number, record in enumerate(records) if record.kind in FACT_KINDS]
+        self._told = told(records, numbers, known, self._today)
+        self.restarts = restarts(self._told, records)
+        self._changes: dict[int, Change] = {}
+        self._scores_before: dict[int, int] = {}
+        self._apart = _apart(batch, records, numbers)
+        self._index, self._sight, self._line = self._together(numbers)
 
-    def _watch_holds(self, owner: int, family: Family, number: int) -> bool:
-        """Whether the watch, set or still to be set with the others, holds after one more record.
+    def change(self, number: int) -> Change | None:
+        """What the record changed; None: it told nothing new."""
+        if self._records[number].family in self._apart:
+            self._alone(number)
+        return self._changes.get(number)
 
-        One that rests on a condition on attendance is set before the next record is looked at, as it would be if
-        the log were cut between the two.
-        """
-        pending = self._watch.get(owner)
-        if pending is not None and not on_condition(pending):
-            return True
-        if pending is not None:
-            set_watch(self._scene, [self._watch.pop(owner)])
-        return watched(family, attends=number in self._merged.attends)
+    def before(self, number: int, change: Change) -> Before:
+        """The record's family just before it."""
+        scene, line, owner = self._scene(number), change.sight.line, int(change.sight.owner[number])
 
-    def _at_a_line(self, look: Look) -> bool:
-        return look.row.score >= self._scene.compiled.lines[0]
+        def facts() -> Facts:
+            return line.facts_at(number - 1, owner, scene.day)
 
-    def _loud(self, found: Features) -> Bools:
-        """Rows that may call for an alert or a timer."""
-        content = self._scene.content
-        opens = np.array([reviewable(content, bits) for bits in range(1 << len(SPELLS))])
-        at_a_line = found.score >= self._scene.compiled.lines[0]
-        loud: Bools = at_a_line | (found.rules != 0) | (found.pending != 0) | opens[found.spells]
-        return loud
+        def score() -> int:
+            known = self._scores_before.get(number)
+            family = change.sight.families[owner]
+            return row_of(scene, family, facts()).score if known is None else known
 
-    def _watched(self, family: Family, owner: int) -> bool:
-        """Whether something said or timed before makes every record of the family matter."""
-        timed = family.due() is not None or owner in self._watch
-        return timed or family.band > 0 or family.below_since is not None
+        return Before(facts, score, undone=number in line.replaced)
 
-    def _insufficient(self, found: Features) -> Bools:
-        """Whether too little was heard of a row's family: a table of its four cases."""
-        cases = [(roll, young) for roll in (False, True) for young in (False, True)]
-        table = np.array([too_little_heard(self._scene, on_roll=r, under_five=y) for r, y in cases])
-        on_roll = found.spells & ON_ROLL_BIT > 0
-        young = found.states & STATE_BIT["child_under_5"] > 0
-        answer: Bools = table[2 * on_roll + young]
-        return answer
+    def facts(self, number: int, key: str, day: int) -> Facts:
+        """A family's facts that count on `day`, just before a record."""
+        owner = self._index.get(key)
+        if owner is None:
+            return self._batch.family(key).counted(day)
+        return self._sight.line.facts_at(number - 1, owner, day)
+
+    def keep(self) -> None:
+        """Give the families that do not stand apart their new sets."""
+        keep(self._line, self._sight.families, self._sight.owner, self._today)
+
+    def _together(self, numbers: Sequence[int]) -> tuple[dict[str, int], Sight, Timeline]:
+        records, news = self._records, self._told
+        if self._apart:
+            numbers = [n for n in numbers if records[n].family not in self._apart]
+            news = news.only(np.isin(news.number, numbers))
+        keys = dict.fromkeys(records[number].family for number in numbers)
+        index = {key: at for at, key in enumerate(keys)}
+        owner = np.zeros(len(records), np.int64)
+        owner[numbers] = [index[records[number].family] for number in numbers]
+        families = [self._batch.family(key) for key in keys]
+        line = merged(news, families, owner)
+        changed = line.changed()
+        count(news, numbers, len(changed), len(changed), self._batch.partition)
+        sight = Sight(countable(line, families), families, owner)
+        self._work_out(sight, changed)
+        return index, sight, line
+
+    def _alone(self, number: int) -> None:
+        family, today = self._batch.family(self._records[number].family), int(self._today[number])
+        news, owner = self._told.only(self._told.number == number), np.zeros_like(self._today)
+        line = merged(news, [family], owner)
+        changed = len(line.changed())
+        cut(line, family, number, today)
+        remain = line.changed()
+        count(news, [number], changed, len(remain), self._batch.partition)
+        self._work_out(Sight(countable(line, [family]), [family], owner), remain)
+        keep(line, [family], owner, self._today)
+
+    def _work_out(self, sight: Sight, numbers: Ints) -> None:
+        """Features after these records, a block at a time."""
+        for part in self._by_content(numbers):
+            size = np.diff(sight.line.starts)[sight.owner[part]]
+            block = np.cumsum(size) // BLOCK_FACTS
+            for piece in np.split(part, np.flatnonzero(np.diff(block)) + 1):
+                self._block(sight, piece)
+
+    def _by_content(self, numbers: Ints) -> Iterator[Ints]:
+        """The numbers by what is in force at them, and in which authority."""
+        scenes = map(self._scene, numbers.tolist())
+        forces = [(scene.compiled, scene.since) for scene in scenes]
+        for force in dict.fromkeys(forces):
+            yield numbers[[each == force for each in forces]]
+
+    def _block(self, sight: Sight, numbers: Ints) -> None:
+        scene, owners = self._scene(int(numbers[0])), sight.owner[numbers]
+        rows = sight.rows(scene, numbers, owners, self._today[numbers])
+        found = features(scene.compiled, rows)
+        self._note_scores_before(sight, numbers, owners)
+        scores, calm = found.score.tolist(), (~_loud(scene.compiled, found)).tolist()
+        heard = self._insufficient(numbers, found)
+        for at, number in enumerate(numbers.tolist()):
+            quiet = calm[at] and number not in sight.line.replaced
+            self._changes[number] = Change(scores[at], heard[at], quiet, sight, rows, found, at)
+
+    def _note_scores_before(self, sight: Sight, numbers: Ints, owners: Ints) -> None:
+        """Just before a record, of families with a band to fall back from."""
+        banded = np.array([sight.families[owner].band > 0 for owner in owners.tolist()])
+        if banded.any():
+            part, today = numbers[banded], self._today[numbers[banded]]
+            scene = self._scene(int(part[0]))
+            rows = sight.rows(scene, part - 1, owners[banded], today)
+            found = features(scene.compiled, rows, with_rules=False)
+            pairs = zip(part.tolist(), found.score.tolist(), found.failed.tolist(), strict=True)
+            self._scores_before |= {number: score for number, score, failed in pairs if not failed}
+
+    def _insufficient(self, numbers: Ints, found: Features) -> list[bool]:
+        """Whether too little was heard of each row's family."""
+        on_roll = (found.spells & ON_ROLL_BIT > 0).tolist()
+        young = (found.states & STATE_BIT["child_under_5"] > 0).tolist()
+        cases = zip(numbers.tolist(), on_roll, young, strict=True)
+        return [
+            too_little_heard(self._scene(number), on_roll=roll, under_five=five)
+            for number, roll, five in cases
+        ]
+
+    def _scene(self, number: int) -> Scene:
+        return required(self._scenes[number])
+
+
+def _apart(batch: Batch, records: Sequence[LogRecord], numbers: Sequence[int]) -> set[str]:
+    apart = {record.family for record in records if record.kind == RecordKind.MEMBERSHIP}
+    facts: Counter[str] = Counter()
+    for number in numbers:
+        record = records[number]
+        facts[record.family] += (len(record.compact) - HEAD_BYTES) // WIRE_BYTES
+    return apart | {key for key, new in facts.items() if new > batch.family(key).room()}
+
+
+def _loud(compiled: Compiled, found: Features) -> Bools:
+    """Rows that may call for an alert or a timer, or failed."""
+    loud: Bools = found.score >= compiled.lines[0]
+    loud |= (found.rules != 0) | (found.pending != 0) | found.failed
+    return loud | _reviewable(compiled.content)[found.spells]
+
+
+@lru_cache(maxsize=64)
+def _reviewable(content: Content) -> Bools:
+    """By open spells: whether the family may be stepped down."""
+    return np.array([reviewable(content, bits) for bits in range(1 << len(SPELLS))])

@@ -15,7 +15,7 @@ import orjson
 
 from ehps.catalogue import FACTS_MAX
 from ehps.errors import InvariantBroken
-from ehps.facts import BIRTH, FACT, Facts, person_hash
+from ehps.facts import BIRTH, FACT, KEPT_OF, Facts, ages, person_hash
 
 SCHEMA_VERSION = 1
 STANDING_MAX = 16
@@ -182,10 +182,14 @@ class Family:
         """Every fact kept."""
         return np.frombuffer(self.facts, FACT)
 
-    def counted(self) -> Facts:
-        """The facts that count: not those of people who left the family, or were linked wrongly."""
+    def counted(self, day: int) -> Facts:
+        """The facts that count on `day`: none past keeping, nor of people who left or were linked wrongly."""
         facts, gone = self.held(), self.gone()
-        return facts[~np.isin(facts["person"], gone)] if gone else facts
+        keep = ages(facts, day) <= KEPT_OF[facts["kind"]]
+        if gone:
+            keep &= ~np.isin(facts["person"], gone)
+        counts: Facts = facts[keep]
+        return counts
 
     def encode(self) -> bytes:
         """Its bytes: equal families have equal bytes."""
@@ -208,15 +212,14 @@ class Family:
         return b"".join((head, births, raw, self.facts))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Authority:
-    """What a partition knows of one authority.
+    """What a partition knows of one authority at a moment; time, controls and signs of life make a new one.
 
     Args:
         time: log time, seconds; 0 before the first heartbeat.
         control: the control in force, as its JSON; None: nothing may be scored.
-        waiting: controls that take effect later, by effective time.
-        seen: ids of controls already taken.
+        waiting: controls that take effect later, in order of (effective time, id).
         sources: source -> last sign of life, seconds.
         heard: source -> (day, bits): bit n says that the source was heard on day - n.
         started: day of the first heartbeat.
@@ -224,11 +227,27 @@ class Authority:
 
     time: int = 0
     control: dict[str, Any] | None = None
-    waiting: list[dict[str, Any]] = field(default_factory=list)
-    seen: list[str] = field(default_factory=list)
+    waiting: tuple[dict[str, Any], ...] = ()
     sources: dict[str, int] = field(default_factory=dict)
-    heard: dict[str, tuple[int, str]] = field(default_factory=dict)
+    heard: dict[str, tuple[int, int]] = field(default_factory=dict)
     started: int | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON; the bits in base 16, since they are more than JSON's numbers hold."""
+        return {
+            "time": self.time,
+            "control": self.control,
+            "waiting": self.waiting,
+            "sources": self.sources,
+            "heard": {source: (day, f"{bits:x}") for source, (day, bits) in self.heard.items()},
+            "started": self.started,
+        }
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> Self:
+        """From its JSON."""
+        heard = {source: (day, int(bits, 16)) for source, (day, bits) in document["heard"].items()}
+        return cls(**{**document, "waiting": tuple(document["waiting"]), "heard": heard})
 
 
 @dataclass(slots=True)
@@ -245,8 +264,10 @@ class Partition:
 
     def encode(self) -> bytes:
         """Its bytes: JSON with sorted keys."""
+        authorities = {la: authority.document() for la, authority in self.authorities.items()}
+        document = {"authorities": authorities, "counts": self.counts}
         return orjson.dumps(
-            {"version": SCHEMA_VERSION, "partition": self}, option=orjson.OPT_SORT_KEYS
+            {"version": SCHEMA_VERSION, "partition": document}, option=orjson.OPT_SORT_KEYS
         )
 
     @classmethod
@@ -257,11 +278,6 @@ class Partition:
         document = orjson.loads(raw)
         if document["version"] != SCHEMA_VERSION:
             raise InvariantBroken(f"a partition state has schema version {document['version']}")
-        content = document["partition"]
-        authorities = {}
-        for la, values in content["authorities"].items():
-            values["heard"] = {
-                source: (day, bits) for source, (day, bits) in values["heard"].items()
-            }
-            authorities[la] = Authority(**values)
-        return cls(authorities, content["counts"])
+        held = document["partition"]
+        authorities = {la: Authority.read(told) for la, told in held["authorities"].items()}
+        return cls(authorities, held["counts"])

@@ -9,7 +9,7 @@ not safety.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from ehps.authority import missing_days, silent
 from ehps.calendar import local_day, local_day_of, start_of_day
-from ehps.catalogue import BY_CODE, CONDITIONS, COUNTED_DAYS, KINDS, TIERS
+from ehps.catalogue import BY_CODE, CONDITIONS, KINDS, TIERS
 from ehps.facts import BIRTH, ON_ROLL_BIT, SPELLS, VOID, Facts
 from ehps.kernel import POSITIVE_ATTENDANCE, Compiled, Row, features, pack_rows
 from ehps.library import Content
@@ -25,17 +25,16 @@ from ehps.policy import Look, Scene
 from ehps.state import Authority, Family
 
 WATCH, REVIEW = "watch", "review"
-"""Names of the two timers: the day on which the score falls below the line, and the review."""
+"""Names of the two timers: the next look at whether the score fell below the line, and the review."""
 
-WATCH_ABSENT = "watch:absent"
-"""Name of the watch where a condition on attendance held: it may end, and the score fall sooner, without warning."""
+WATCH_DAYS = 28
+"""Days from a look above the line to the next. The day of the fall is then found among them, so it may be seen late but
+is never dated late, and what is timed from it, the review, is months away."""
 
 STATUTORY = [k.code for k in KINDS if "statutory" in k.tags]
 POSITIVE = [k.code for k in KINDS if "positive" in k.tags]
 RESTART = [k.code for k in KINDS if "moved" in k.tags]
 TIER_BITS = [1 << SPELLS.index(tier) for tier in TIERS[1:]]
-GRID_STEP = 28
-"""The day of the fall is found on a grid of four weeks, then day by day: silence can only lower a score."""
 
 
 class Verdict(NamedTuple):
@@ -72,27 +71,45 @@ def expected_sources(family: Family, facts: Facts, row: Row, day: int) -> set[st
     return sources | heard_of & {"housing", "benefits"}
 
 
-def schedule(scene: Scene, look: Look) -> bool:
-    """Set or clear the family's two timers after a record.
+def schedule(scene: Scene, look: Look, before: Callable[[], Facts]) -> None:
+    """Set or clear the family's two timers after a look.
 
-    Returns:
-        Whether the score is still above the line: then the caller sets the watch to the day of its fall
-        (`set_watch`), or leaves that to the family's last record of the moment.
+    Args:
+        before: the facts that counted since the last look: on them the score may have fallen in silence.
     """
-    family, row, timers = look.family, look.row, look.family.case.timers
-    if not reviewable(scene.content, row.spells):
+    family = look.family
+    if not reviewable(scene.content, look.row.spells):
         family.below_since = None
-        _stop_watch(timers)
-        timers.pop(REVIEW, None)
-        return False
-    if row.score >= scene.compiled.down:
+        _stop(family, WATCH)
+        _stop(family, REVIEW)
+    elif look.row.score >= scene.compiled.down:
         family.below_since = None
-        timers.pop(REVIEW, None)
-        return True
-    _stop_watch(timers)
-    if family.below_since is None:
-        start_quiet(scene.content, family, row.spells, local_day_of(scene.at))
-    return False
+        _stop(family, REVIEW)
+        family.case.timers[WATCH] = start_of_day(scene.day + WATCH_DAYS)
+    elif family.below_since is None:
+        watched = _stop(family, WATCH)
+        fell = scene.day if watched is None else _fell_on(scene, family, before(), watched)
+        start_quiet(scene.content, family, look.row.spells, fell)
+
+
+def _stop(family: Family, timer: str) -> int | None:
+    """End a timer; when it was due, or None. A family without timers is not looked into."""
+    return None if family.due() is None else family.case.timers.pop(timer, None)
+
+
+def _fell_on(scene: Scene, family: Family, facts: Facts, watched: int) -> int:
+    """The day since which these facts' score has been below the line, at the latest today.
+
+    Args:
+        watched: when the watch was due, seconds: the family was above the line `WATCH_DAYS` before.
+    """
+    days = range(local_day_of(watched) - WATCH_DAYS + 1, scene.day)
+    moments = [start_of_day(day) for day in days]
+    births = [family.births()] * len(moments)
+    rows = pack_rows([facts] * len(moments), moments, births, scene.since)
+    score = features(scene.compiled, rows, with_rules=False).score
+    above = [day for day, high in zip(days, score >= scene.compiled.down, strict=True) if high]
+    return max(above, default=days.start - 1) + 1
 
 
 def start_quiet(content: Content, family: Family, spells: int, day: int) -> None:
@@ -101,58 +118,6 @@ def start_quiet(content: Content, family: Family, spells: int, day: int) -> None
     on_roll, quiet = bool(spells & ON_ROLL_BIT), content.policy.step_down.quiet_days
     due = content.school.quiet_until(day, quiet, skip_holidays=on_roll)
     family.case.timers[REVIEW] = start_of_day(due)
-
-
-def _stop_watch(timers: dict[str, int]) -> None:
-    timers.pop(WATCH, None)
-    timers.pop(WATCH_ABSENT, None)
-
-
-def watched(family: Family, *, attends: bool) -> bool:
-    """Whether a standing watch still holds: it comes on the day of the fall or before it, and then looks again.
-
-    Args:
-        attends: whether the last record tells of attendance or a school's roll, which may end a condition.
-    """
-    timers = family.case.timers
-    return WATCH in timers or (WATCH_ABSENT in timers and not attends)
-
-
-def on_condition(look: Look) -> bool:
-    """Whether a condition on attendance is part of the score."""
-    return any(code in look.row.contributions for code in CONDITIONS)
-
-
-def set_watch(scene: Scene, looks: Sequence[Look]) -> None:
-    """Set each family's watch to the first day on which, with no further record, its score would fall."""
-    today = local_day_of(scene.at)
-    weeks = range(today + GRID_STEP, today + max(COUNTED_DAYS) + 2 * GRID_STEP, GRID_STEP)
-    near = []
-    for look, week in zip(looks, _fall(scene, looks, [weeks] * len(looks)), strict=True):
-        _stop_watch(look.family.case.timers)
-        if week is not None:
-            near.append((look, range(week - GRID_STEP + 1, week + 1)))
-    falling = [look for look, _ in near]
-    for look, day in zip(falling, _fall(scene, falling, [days for _, days in near]), strict=True):
-        if day is not None:
-            name = WATCH_ABSENT if on_condition(look) else WATCH
-            look.family.case.timers[name] = start_of_day(day)
-
-
-def _fall(scene: Scene, looks: Sequence[Look], asked: Sequence[range]) -> list[int | None]:
-    """For each family the first of its days on which its score is below the line."""
-    if not looks:
-        return []
-    births = [look.family.births() for look in looks]
-    rows = pack_rows(
-        [look.facts for look, days in zip(looks, asked, strict=True) for _ in days],
-        [start_of_day(day) for days in asked for day in days],
-        [born for born, days in zip(births, asked, strict=True) for _ in days],
-    )
-    score = features(scene.compiled, rows, with_rules=False).score
-    below = iter((score < scene.compiled.down).tolist())
-    fell = [[day for day in days if next(below)] for days in asked]
-    return [days[0] if days else None for days in fell]
 
 
 def judge(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ehps.calendar import local_day
-from ehps.facts import FACT, NEVER, Facts, version
+from ehps.facts import FACT, KEPT_OF, NEVER, Facts, version
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -20,11 +20,13 @@ class Timeline(NamedTuple):
 
     Family f's versions are `starts[f]:starts[f+1]`. A version holds after record r where birth <= r < death;
     births of facts held before the batch are -1, those of versions that never won are NEVER. `days` are the
-    days on which they occurred; `replaced` are the records that displaced another version.
+    days on which they occurred, `last` those after which they are forgotten; `replaced` are the records that
+    displaced another version.
     """
 
     facts: Facts
     days: Ints
+    last: Ints
     starts: Ints
     birth: Ints
     death: Ints
@@ -42,27 +44,30 @@ class Timeline(NamedTuple):
     def only(self, keep: Bools) -> Timeline:
         """The same with the versions of `keep` alone."""
         starts = np.concatenate(([0], np.cumsum(keep)))[self.starts]
-        facts, days, birth, death = (
-            self.facts[keep],
-            self.days[keep],
-            self.birth[keep],
-            self.death[keep],
-        )
-        return Timeline(facts, days, starts, birth, death, self.replaced)
+        facts, days, last = self.facts[keep], self.days[keep], self.last[keep]
+        birth, death = self.birth[keep], self.death[keep]
+        return Timeline(facts, days, last, starts, birth, death, self.replaced)
 
-    def rows(self, records: Ints, family: Ints) -> tuple[Ints, Ints]:
-        """One row a record: the facts that its family held after it.
+    def rows(self, records: Ints, family: Ints, today: Ints) -> tuple[Ints, Ints]:
+        """One row a record: the facts that its family held after it, less those forgotten by its day.
 
         Returns:
             Indices into `facts`, row after row, and where each row starts among them.
         """
         first, size = self.starts[family], self.starts[family + 1] - self.starts[family]
         row = np.repeat(np.arange(len(records)), size)
-        index = np.arange(len(row)) - np.repeat(np.cumsum(size) - size - first, size)
-        holds = (self.birth[index] <= records[row]) & (records[row] < self.death[index])
-        return index[holds], np.concatenate(([0], np.cumsum(holds)))[
-            np.concatenate(([0], np.cumsum(size)))
-        ]
+        ends = np.cumsum(size)
+        index = np.arange(len(row)) - np.repeat(ends - size - first, size)
+        at = records[row]
+        holds = (self.birth[index] <= at) & (at < self.death[index])
+        holds &= today[row] <= self.last[index]
+        starts = np.concatenate(([0], np.cumsum(holds)))[np.concatenate(([0], ends))]
+        return index[holds], starts
+
+    def facts_at(self, record: int, family: int, day: int) -> Facts:
+        """What one family held after a record, less what is forgotten by `day`."""
+        index, _ = self.rows(np.array([record]), np.array([family]), np.array([day]))
+        return self.facts[index]
 
 
 def timeline(held: Sequence[bytes], new: Facts, family: Ints, record: Ints) -> Timeline:
@@ -72,25 +77,55 @@ def timeline(held: Sequence[bytes], new: Facts, family: Ints, record: Ints) -> T
         held: bytes of one set a family, sorted by key.
         new: versions that arrived; `family` and `record` are their family's index and record's number.
     """
-    facts = np.frombuffer(b"".join((*held, new.tobytes())), FACT)
+    old = np.frombuffer(b"".join(held), FACT)
     sizes = np.array([len(raw) for raw in held], np.int64) // FACT.itemsize
-    owner = np.concatenate((np.repeat(np.arange(len(held)), sizes), family))
-    birth = np.concatenate((np.full(len(facts) - len(new), -1), record)).astype(np.int64)
-    when = owner << 32 | facts["occurred"]
-    order = np.lexsort((facts["slot"].astype(np.int64) << 32 | (birth + 1), facts["id"], when))
-    facts, when, birth = facts[order], when[order], birth[order]
-    death = np.full(len(facts), NEVER, np.int64)
-    same = np.flatnonzero(when[1:] == when[:-1]) + 1
-    same = same[
-        (facts["id"][same] == facts["id"][same - 1])
-        & (facts["slot"][same] == facts["slot"][same - 1])
-    ]
+    when_old = np.repeat(np.arange(len(held)) << 32, sizes) | old["occurred"]
+    when_new = family << 32 | new["occurred"]
+    order = np.lexsort((record, new["slot"], new["id"], when_new))
+    new, when_new, record = new[order], when_new[order], record[order]
+    place = _places(old, when_old, new, when_new) + np.arange(len(new))
+    kept = np.ones(len(old) + len(new), bool)
+    kept[place] = False
+
+    def woven(before: NDArray[Any], arrived: NDArray[Any]) -> NDArray[Any]:
+        both = np.empty(len(kept), arrived.dtype)
+        both[kept], both[place] = before, arrived
+        return both
+
+    facts, when = woven(old, new), woven(when_old, when_new)
+    birth, death = woven(np.full(len(old), -1), record), np.full(len(facts), NEVER, np.int64)
     replaced: set[int] = set()
-    for second in same.tolist():
+    for second in _same_key(facts, when, place).tolist():
         _settle(facts, birth, death, second, replaced)
     starts = np.searchsorted(when >> 32, np.arange(len(held) + 1)).astype(np.int64)
     days = local_day(facts["occurred"].astype(np.int64))
-    return Timeline(facts, days, starts, birth, death, replaced)
+    return Timeline(facts, days, days + KEPT_OF[facts["kind"]], starts, birth, death, replaced)
+
+
+def _places(old: Facts, when_old: Ints, new: Facts, when_new: Ints) -> Ints:
+    """Before which of the held facts each new one belongs: after those of a lower or equal key."""
+    place = np.searchsorted(when_old, when_new, "left")
+    end = np.searchsorted(when_old, when_new, "right")
+    for at in np.flatnonzero(place < end).tolist():  # facts of one family and second: few
+        key, here = _part(new[at]), int(place[at])
+        while here < end[at] and _part(old[here]) <= key:
+            here += 1
+        place[at] = here
+    return place.astype(np.int64)
+
+
+def _part(fact: np.void) -> tuple[int, int]:
+    return int(fact["id"]), int(fact["slot"])
+
+
+def _same_key(facts: Facts, when: Ints, place: Ints) -> Ints:
+    """Those of the places where the version before has the same key."""
+    second = place[place > 0]
+    same = when[second] == when[second - 1]
+    for name in ("id", "slot"):
+        same &= facts[name][second] == facts[name][second - 1]
+    found: Ints = second[same]
+    return found
 
 
 def _settle(facts: Facts, birth: Ints, death: Ints, challenger: int, replaced: set[int]) -> None:

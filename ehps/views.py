@@ -98,6 +98,10 @@ class Chronology:
         new = (f.kind for f in self._facts if f.age <= days and column[f.kind] >= 0)
         return list(dict.fromkeys(BY_CODE[kind].label for kind in new))
 
+    def told_by(self, since: int) -> set[str]:
+        """Sources of facts that became known after `since` (log time, seconds)."""
+        return {BY_CODE[fact.kind].source for fact in self._facts if fact.known > since}
+
     def of_kinds(self, kinds: Collection[int], days: int, most: int) -> list[dict[str, Any]]:
         """The newest facts of some kinds."""
         return self._shown([f for f in self._facts if f.kind in kinds and f.age <= days][:most])

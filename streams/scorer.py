@@ -87,14 +87,21 @@ class Scorer:
         self._astray = True  # until all is done: what was read and not committed must be read again
         batches = self._read()
         for batch in _batches(batches):
-            self._step(batch)
+            rest = batch
+            while rest:
+                rest = self._step(rest)
         self._astray = not batches and self._went_back()
         self._teller.tell()
         self._progress.rest()
 
-    def _step(self, batch: dict[int, list[LogRecord]]) -> None:
-        """One batch of each partition through the protocol; one wait for deliveries serves them all."""
+    def _step(self, batch: dict[int, list[LogRecord]]) -> dict[int, list[LogRecord]]:
+        """One batch of each partition through the protocol; one wait for deliveries serves them all.
+
+        Returns:
+            What is left of it, where more timers were due than one read gives.
+        """
         began, laps, sent = time.perf_counter(), metrics.Laps("scorer"), []
+        left: dict[int, list[LogRecord]] = {}
         for partition, records in batch.items():
             snapshot = self._store.read(partition, needs(records))
             laps.lap("read")
@@ -104,7 +111,9 @@ class Scorer:
             step = advance(snapshot, records, self._library, partition)
             said = self._said.get(partition, 0)
             self._send(step, said)
-            sent.append((partition, records, step, said))
+            sent.append((partition, records[: step.records], step, said))
+            if step.records < len(records):
+                left[partition] = records[step.records :]
             laps.lap("advance")
         self._sender.confirm()
         for partition, _, step, said in sent:
@@ -120,6 +129,7 @@ class Scorer:
         laps.lap("commit")
         self._teller.tell()
         laps.lap("tell")
+        return left
 
     def _count_alerts(self, partition: int, step: Step, said: int) -> None:
         """Before the commit: it may be refused, and what was confirmed on the topic stays there."""

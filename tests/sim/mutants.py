@@ -272,8 +272,8 @@ MUTANTS: tuple[Mutant, ...] = (
             ehps.advance,
             "_beat",
             (
-                "advance_time(authority, epoch_seconds(heartbeat.time))",
-                "advance_time(authority, int(__process_clock__()))",
+                "advance_time(held, beat.time)",
+                "advance_time(held, int(__process_clock__()))",
             ),
         ),
     ),

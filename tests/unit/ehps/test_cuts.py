@@ -1,0 +1,253 @@
+"""Outputs and states do not depend on how the log is cut: long silences, expiry, households, incidents, failures."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from families import LA, LIBRARY, Log, Outcome, event, retraction, subject
+
+import ehps.kernel
+from ehps.advance import TIMERS_A_HEARTBEAT_MAX
+from ehps.calendar import date_to_day, local_day_of
+from ehps.explain import explain
+from ehps.facts import person_hash
+from ehps.replay import MemoryStore, replay
+from ehps.state import Family
+from ehps.stepdown import WATCH_DAYS
+
+GAPS = [0, 0, 0, 0, 1, 3, 20, 70, 190, 400, 740]
+"""Days between two messages: within a batch's day, past a month's watch, past attendance, past every horizon."""
+
+TOLD: list[tuple[str, dict[str, Any]]] = [
+    ("police.notification", {"grade": "green"}),
+    ("police.notification", {"grade": "red"}),
+    ("police.encompass", {}),
+    ("police.marac", {"risk": "high"}),
+    ("police.protection", {}),
+    ("education.suspension", {"reasons": ["DB"]}),
+    ("health.substance", {"who": "parent"}),
+    ("health.mental_health", {"who": "parent", "kind": "crisis"}),
+    ("housing.arrears", {}),
+    ("housing.temporary_move", {}),
+    ("early-help.started", {}),
+    ("early-help.started", {}),
+    ("early-help.ended", {"reason": "unmet"}),
+    ("social-care.section47", {}),
+    ("social-care.contact", {"source": "6", "outcome": "no_further_action"}),
+    ("education.enrolment", {"status": "on_roll"}),
+]
+
+
+class Teller:
+    """A seeded history of two families."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance, self.log, self.told = random.Random(seed), Log().open(10), list[Any]()
+        for family in ("f1", "f2"):
+            self.log.member(1, "2012-03", family=family)
+            self.log.member(2, role="adult", family=family)
+
+    def write(self, messages: int) -> Log:
+        for _ in range(messages):
+            self.pause(self.chance.choice(GAPS))
+            family = self.chance.choice(["f1", "f2"])
+            act = self.chance.random()
+            if act < 0.1:
+                self.household(family)
+            elif act < 0.3 and self.told:
+                self.undo()
+            elif act < 0.4 and self.told:
+                self.log.tell(*self.chance.choice(self.told))
+            elif act < 0.45:
+                self.log.decide(f"d{len(self.log.records)}", self.log.now.isoformat(), family)
+            elif act < 0.55:
+                self.week_of_school(family)
+            else:
+                self.message(family)
+        self.pause(60)
+        return self.log
+
+    def pause(self, days: int) -> None:
+        """A heartbeat a day, or one for the whole silence."""
+        if days and self.chance.random() < 0.5:
+            self.log.beat(days)
+        elif days:
+            self.log.now += timedelta(days=days - 1)
+            self.log.beat(1)
+
+    def message(self, family: str) -> None:
+        kind, data = self.chance.choice(TOLD)
+        late = self.chance.choice([0, 0, 0, 1, 6, 30, 180, 300, 720])
+        when = self.log.now - timedelta(days=late, minutes=self.chance.randint(1, 600))
+        shared = {"incident": "i1"} if self.chance.random() < 0.3 else {}
+        self.keep(event(kind, when, self.chance.randint(1, 2), **data, **shared), family)
+
+    def week_of_school(self, family: str) -> None:
+        for back in range(7, 0, -1):
+            day = self.log.now - timedelta(days=back, hours=-9)
+            am, pm = self.chance.choice(("OO", "II", "/\\", "UU"))
+            told = event("education.attendance", day, date=f"{day:%Y-%m-%d}", am=am, pm=pm)
+            self.keep(told, family)
+
+    def keep(self, message: Any, family: str) -> None:
+        self.told.append((message, family))
+        self.log.tell(message, family)
+
+    def undo(self) -> None:
+        message, family = self.chance.choice(self.told)
+        if self.chance.random() < 0.5:
+            self.log.tell(retraction(message, self.log.now + timedelta(minutes=1)), family)
+            return
+        moved = message.time - timedelta(days=self.chance.choice([0, 5]))
+        update = {"time": moved, "correctionof": message.time, "recordedtime": self.log.now}
+        self.keep(message.model_copy(update=update), family)
+
+    def household(self, family: str) -> None:
+        self.log.member(
+            self.chance.randint(1, 3),
+            self.chance.choice([None, "2012-03", "2024-05"]),
+            family=family,
+            removed=self.chance.random() < 0.4,
+            confidence=self.chance.choice([1.0, 0.5]),
+            version=self.log.now.isoformat(),
+        )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_years_of_a_family_come_out_the_same_however_the_log_is_cut(seed: int) -> None:
+    log = Teller(seed).write(60)
+
+    one = log.run(1)
+    for batch in (random.Random(seed).randint(2, 90), 100_000):
+        several = log.run(batch)
+
+        assert several.alert_bytes == one.alert_bytes
+        assert several.score_bytes == one.score_bytes
+        assert several.store == one.store
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_family_that_the_kernel_fails_on_costs_no_other_anything_however_the_log_is_cut(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel, spoilt = ehps.kernel._features, person_hash(subject(1))
+
+    def broken(compiled: Any, rows: Any, **options: Any) -> Any:
+        if (rows.facts["person"] == spoilt).any():
+            raise ArithmeticError
+        return kernel(compiled, rows, **options)
+
+    teller = Teller(seed)
+    log = teller.write(40)
+    for number in range(60):
+        teller.pause(teller.chance.choice(GAPS[:8]))
+        kind, data = teller.chance.choice(TOLD)
+        log.tell(event(kind, log.now, 7, event_id=f"f3-{number}", **data), "f3")
+    healthy = said_of("f3", log.run())
+    monkeypatch.setattr(ehps.kernel, "_features", broken)
+    one, whole = log.run(1), log.run()
+
+    assert one.alert_bytes == whole.alert_bytes
+    assert one.score_bytes == whole.score_bytes
+    assert one.store == whole.store
+    assert any("error" in score for score in one.scores)
+    assert said_of("f3", one) == healthy
+
+
+def said_of(family: str, outcome: Outcome) -> list[tuple[object, ...]]:
+    """Without the sequence, which counts what others were told by one heartbeat."""
+    return [
+        (a["kind"], a["state"], a["rule"], a["position"]["offset"], a.get("contributions"))
+        for a in outcome.alerts
+        if a["family"] == f"{LA}:{family}"
+    ]
+
+
+@pytest.mark.parametrize("batch", [1, 2000])
+def test_an_alert_whose_facts_age_has_taken_is_not_withdrawn_by_another_retraction(
+    batch: int,
+) -> None:
+    log = Log().open(60)
+    for number in range(3):
+        log.tell(event("police.notification", log.now - timedelta(days=number), grade="red"))
+    raised = {a["alert_id"] for a in log.run().alerts if a["state"] == "raised"}
+    log.beat(740)
+    other = event("housing.arrears", log.now)
+    log.tell(other)
+    log.tell(retraction(other, log.now + timedelta(hours=1)))
+    ended = {a["alert_id"] for a in log.run(batch).alerts if a["state"] == "withdrawn"}
+
+    assert raised
+    assert not raised & ended
+
+
+def test_a_person_whom_a_large_household_forgets_takes_their_facts_along() -> None:
+    log = Log().open(3)
+    log.member(999, version="2020-01-01T00:00:00Z")
+    log.tell(event("police.marac", log.now, 999, risk="high"))
+    log.member(999, removed=True, version="2020-01-02T00:00:00Z")
+    for person in range(80):
+        log.member(person, "2012-03", version=f"2021-01-01T00:00:{person % 60:02}Z")
+    outcome = log.run()
+    family = Family(outcome.store.families["E06000023:f1"])
+
+    assert family.over
+    assert outcome.scores[-1]["score_units"] == 0
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_quiet_days_count_from_the_day_after_the_last_on_which_the_score_was_above_the_line(
+    seed: int,
+) -> None:
+    chance, log = random.Random(seed), Log().open(60)
+    log.tell(event("early-help.started", log.now))
+    for kind, data in (("police.protection", {}), ("police.marac", {"risk": "high"})):
+        log.tell(event(kind, log.now, **data, incident="i"))
+        log.tell(event(kind, log.now - timedelta(days=90), **data))
+    stays = [t for t in TOLD if t[0] not in {"early-help.ended", "housing.temporary_move"}]
+    for number in range(chance.randint(3, 12)):
+        kind, data = chance.choice(stays)
+        when = log.now - timedelta(days=chance.choice([0, 0, 0, 200, 400, 650]), minutes=number)
+        shared = {"incident": "i"} if chance.random() < 0.6 else {}
+        log.tell(event(kind, when, event_id=str(number), **data, **shared))
+        if days := chance.choice([0, 3, 29, 30, 100]):
+            log.beat(days)
+    log.beat(40)
+    family = Family(log.run(chance.choice([1, 2000])).store.families[f"{LA}:f1"])
+    above = last_day_above(log)
+
+    assert above is not None
+    if family.below_since is None:
+        assert above >= local_day_of(int(log.now.timestamp())) - WATCH_DAYS
+    else:
+        assert family.below_since == above + 1
+
+
+def last_day_above(log: Log) -> int | None:
+    """By `explain` after every record: the last day that ended with the family's score above the down line."""
+    store, points = MemoryStore(), dict[int, float]()
+    for _ in replay(log.records, LIBRARY, 0, store, 1):
+        raw = store.families.get(f"{LA}:f1")
+        if raw is not None and store.partition is not None:
+            now = explain(f"{LA}:f1", raw, store.partition, LIBRARY)
+            day = date_to_day(datetime.fromisoformat(now["at"]).date())
+            points[day] = now["points"]
+    return max((day for day, held in points.items() if held >= 25), default=None)
+
+
+def test_a_heartbeat_fires_a_thousand_families_and_the_next_the_rest_however_the_log_is_cut() -> (
+    None
+):
+    log, families = Log().open(3), TIMERS_A_HEARTBEAT_MAX + 300
+    for number in range(families):
+        log.tell(event("early-help.started", log.now), f"f{number}")
+    log.beat(190)
+    whole, cut = log.run(), log.run(701)
+    beats = [alert["position"]["offset"] for alert in whole.raised("step_down")]
+
+    assert [beats.count(offset) for offset in sorted(set(beats))] == [TIMERS_A_HEARTBEAT_MAX, 300]
+    assert whole.alert_bytes == cut.alert_bytes
+    assert whole.store == cut.store
