@@ -19,10 +19,10 @@ from ehps.batch import Batch
 from ehps.errors import InvariantBroken, KernelFailed
 from ehps.facts import epoch_seconds
 from ehps.library import Library
-from ehps.log import LogRecord, RecordKind
+from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.members import decide, join_or_leave
-from ehps.policy import Look, Scene, required
-from ehps.rescore import emit_score, fail, moved, tell
+from ehps.policy import Look, Scene, required, settled
+from ehps.rescore import fail, tell, tell_score
 from ehps.scoring import FACT_KINDS, Course
 from ehps.state import Family
 from ehps.stepdown import start_quiet
@@ -109,8 +109,8 @@ def advance(
     batch = Batch.load(snapshot.partition, snapshot.families, snapshot.due, library, partition_id)
     scenes = _scenes(batch, records)
     course = Course(batch, records, scenes)
-    for number, record in enumerate(records):
-        _apply(batch, course, number, record, scenes[number])
+    for number, (record, scene) in enumerate(zip(records, scenes, strict=True)):
+        _apply(batch, course, number, record, scene)
     course.keep()
     offset = records[-1].offset + 1 if records else snapshot.offset
     return Step(
@@ -135,17 +135,17 @@ def _within_reach(snapshot: Snapshot, records: Sequence[LogRecord]) -> Sequence[
 
 def _scenes(batch: Batch, records: Sequence[LogRecord]) -> list[Scene | None]:
     """Where and when each record is judged. None: a heartbeat that moves no clock, or nothing in force."""
-    now: dict[str, Scene | None] = {}
+    now: dict[bytes, Scene | None] = {}
     scenes: list[Scene | None] = []
     for record in records:
-        la, ticks = record.la, True
-        if record.kind == RecordKind.CONTROL:
+        la, kind, ticks = record.compact[1:HEAD_BYTES], record.compact[0], True
+        if kind == RecordKind.CONTROL:
             _take_control(batch, record)
-        elif record.kind == RecordKind.HEARTBEAT:
+        elif kind == RecordKind.HEARTBEAT:
             ticks = _beat(batch, record)
             now.pop(la, None)
         if la not in now:
-            now[la] = batch.scene(la)
+            now[la] = batch.scene(record.la)
         scenes.append(now[la] if ticks else None)
     return scenes
 
@@ -173,16 +173,17 @@ def _beat(batch: Batch, record: LogRecord) -> bool:
 def _apply(
     batch: Batch, course: Course, number: int, record: LogRecord, scene: Scene | None
 ) -> None:
-    if record.kind in _OF_FAMILIES:
+    kind = record.kind
+    if kind in _OF_FAMILIES:
         _of_family(batch, course, number, record, scene)
-    elif record.kind == RecordKind.HEARTBEAT:
+    elif kind == RecordKind.HEARTBEAT:
         if scene is not None:
             for key in batch.due_families(record.la, scene.at, TIMERS_A_HEARTBEAT_MAX):
                 _fire(batch, course, number, key, scene.at_record(record.offset))
-    elif record.kind == RecordKind.HANDOFF:
+    elif kind == RecordKind.HANDOFF:
         batch.partition.count("reserved")
-    elif record.kind != RecordKind.CONTROL:
-        raise InvariantBroken(f"record {record.offset} has the unknown kind {record.kind}")
+    elif kind != RecordKind.CONTROL:
+        raise InvariantBroken(f"record {record.offset} has the unknown kind {kind}")
 
 
 def _of_family(
@@ -212,23 +213,22 @@ def _judge(batch: Batch, course: Course, number: int, record: LogRecord, scene: 
     change = course.change(number)
     if change is None:
         return
-    key, family = record.family, batch.family(record.family)
-    if change.calm and not _expects(family):
-        if moved(family, change.score, change.insufficient):
-            here = scene.at_record(record.offset)
-            emit_score(batch, here, key, family, change.score, change.insufficient)
-        return
+    key, family, row = record.family, batch.family(record.family), settled(change.row)
     scene = scene.at_record(record.offset)
-    look = Look(key, family, change.facts, change.found.row(change.at))
+    if change.calm and not _expects(family):
+        tell_score(batch, scene, key, family, row)
+        return
+    look = Look(key, family, change.facts, row)
     tell(batch, scene, look, course.before(number, change), "record")
     if number in course.restarts and family.below_since is not None:
-        start_quiet(scene.content, family, look.row.spells, scene.day)
+        start_quiet(scene.content, family, row.spells, scene.day)
         batch.note_timer(key, family)
 
 
 def _expects(family: Family) -> bool:
     """Whether something said or timed before makes every record of the family matter."""
-    return family.band > 0 or family.below_since is not None or family.due() is not None
+    looked_at = family.below_since is not None or family.above_on is not None
+    return family.band > 0 or looked_at or family.timed()
 
 
 def _fire(batch: Batch, course: Course, number: int, key: str, scene: Scene) -> None:

@@ -29,7 +29,6 @@ from ehps.views import (
     Chronology,
     band_of,
     iso,
-    log_time,
     people_view,
     rule_names,
 )
@@ -215,7 +214,7 @@ def ended(
     document = {
         **_head(scene, key, alert, state),
         "headline": why,
-        "at": log_time(scene.at),
+        "at": iso(scene.at),
         "superseded_by": successor,
         "cause": "record" if state == "superseded" else "retraction",
         **_provenance(scene, sequence),
@@ -245,7 +244,7 @@ def _score(scene: Scene, key: str, sequence: int, **values: Any) -> Output:
     document = {
         "family": key,
         "la": scene.la,
-        "at": log_time(scene.at),
+        "at": iso(scene.at),
         **values,
         "position": position,
     }

@@ -116,16 +116,16 @@ class Batch:
         }
 
 
-def too_little_heard(scene: Scene, *, on_roll: bool, under_five: bool) -> bool:
+def too_little_heard(scene: Scene, on_roll: bool, under_five: bool) -> bool:  # noqa: FBT001
     """Whether too few days were heard from the sources that every such family should have."""
-    return _too_little(scene.authority, scene.content, local_day_of(scene.at), on_roll, under_five)
+    return _too_little(scene.authority, scene.compiled.content, scene.at, on_roll, under_five)
 
 
 @lru_cache(maxsize=4096)
 def _too_little(
     authority: Authority,
     content: Content,
-    day: int,
+    moment: int,
     on_roll: bool,  # noqa: FBT001
     under_five: bool,  # noqa: FBT001
 ) -> bool:
@@ -133,4 +133,4 @@ def _too_little(
     sources |= {"education"} if on_roll else set()
     sources |= {"health"} if under_five else set()
     rule = content.policy.insufficient_data
-    return coverage(authority, sources, day, rule.days) < rule.coverage
+    return coverage(authority, sources, local_day_of(moment), rule.days) < rule.coverage

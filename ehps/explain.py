@@ -56,6 +56,7 @@ def explain(
         "sources_heard": sorted(s for s in heard if is_heard(authority, s, day, content)),
         "below_since_day": family.below_since,
         "timers": {name: iso(due) for name, due in sorted(family.case.timers.items())},
+        "above_on_day": family.above_on,
         "standing_alerts": [alert.alert_id for alert in family.case.standing],
         "last_decision": family.case.decided,
         "bound_reached": family.over,

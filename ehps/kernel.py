@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from ehps.calendar import local_day, local_day_of
 from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, COUNTED_DAYS, HEADINGS_CODE
 from ehps.content import CONDITION_CODES, STATES, Condition
-from ehps.errors import KernelFailed
 from ehps.facts import BIRTH, COUNTED_OF, IS_START, SPELL_OF, SPELLS, VOID, Facts, together
 from ehps.library import Content
 
@@ -79,15 +78,22 @@ class Rows(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The answer for one row: see `Features`; `contributions` are units by kind code, zeros left out."""
+    """The answer for one row: see `Features`, of which it is number `at`."""
 
     score: int
-    contributions: dict[int, int]
     fresh: int
     rules: int
     pending: int
     states: int
     spells: int
+    found: Features
+    at: int
+
+    @property
+    def contributions(self) -> dict[int, int]:
+        """Units by kind code, zeros left out."""
+        parts = zip(self.found.codes, self.found.contributions[self.at].tolist(), strict=True)
+        return {code: units for code, units in parts if units}
 
 
 class Features(NamedTuple):
@@ -115,24 +121,15 @@ class Features(NamedTuple):
     failed: Bools
     codes: tuple[int, ...]
 
-    def row(self, index: int) -> Row:
-        """One row as plain integers.
-
-        Raises:
-            KernelFailed: the arithmetic failed on it.
-        """
-        if self.failed[index]:
-            raise KernelFailed("the kernel failed on this family")
-        parts = zip(self.codes, self.contributions[index].tolist(), strict=True)
-        return Row(
-            int(self.score[index]),
-            {code: units for code, units in parts if units},
-            int(self.fresh[index]),
-            int(self.rules[index]),
-            int(self.pending[index]),
-            int(self.states[index]),
-            int(self.spells[index]),
-        )
+    def rows(self) -> list[Row | None]:
+        """Each row as plain integers; None: the arithmetic failed on it."""
+        columns = (self.score, self.fresh, self.rules, self.pending, self.states, self.spells)
+        plain = zip(*(column.tolist() for column in columns), strict=True)
+        failed = self.failed.tolist()
+        return [
+            None if failed[at] else Row._make((*values, self, at))
+            for at, values in enumerate(plain)
+        ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ehps.calendar import local_day_of
 from ehps.content import Clock, Rule
-from ehps.errors import InvariantBroken
+from ehps.errors import InvariantBroken, KernelFailed
 from ehps.facts import Facts, person_hash
 from ehps.kernel import DAY, Compiled, Row, features, pack_rows, units
 from ehps.library import Content
@@ -109,7 +109,18 @@ def rows_of(
     """The same for several sets of facts, each at a moment (seconds)."""
     births = [family.births()] * len(parts)
     found = features(scene.compiled, pack_rows(parts, moments, births, scene.since))
-    return [found.row(at) for at in range(len(parts))]
+    return [settled(row) for row in found.rows()]
+
+
+def settled(row: Row | None) -> Row:
+    """The row, which must be.
+
+    Raises:
+        KernelFailed: the arithmetic failed on it.
+    """
+    if row is None:
+        raise KernelFailed("the kernel failed on this family")
+    return row
 
 
 def alert_id(family: str, scene: Scene, rule: str, sequence: int) -> str:

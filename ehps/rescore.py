@@ -11,11 +11,12 @@ from ehps.alerts import ended, raise_alert, score_output, unscored_output
 from ehps.batch import Batch, too_little_heard
 from ehps.calendar import local_day, local_day_of, start_of_day
 from ehps.facts import ON_ROLL_BIT, VOID, Facts
-from ehps.kernel import STATE_BIT
+from ehps.kernel import STATE_BIT, Row
 from ehps.policy import Look, Scene, drafts, fall_back, rows_of, still_raised
 from ehps.state import Family
 from ehps.stepdown import schedule
 
+UNDER_FIVE = STATE_BIT["child_under_5"]
 SILENT = "silent:"
 """Prefix of the timers that wait for a rule's silence; the rule's name follows."""
 
@@ -41,13 +42,10 @@ class Before(NamedTuple):
 
 def tell(batch: Batch, scene: Scene, look: Look, before: Before, cause: str) -> None:
     """Everything that may follow from a look, in order: withdrawals, the score, alerts, timers."""
-    family, row = look.family, look.row
+    family = look.family
     if before.undone and family.case.standing:
         withdraw(batch, scene, look, before.facts())
-    on_roll, under_five = row.spells & ON_ROLL_BIT, row.states & STATE_BIT["child_under_5"]
-    insufficient = too_little_heard(scene, on_roll=bool(on_roll), under_five=bool(under_five))
-    if moved(family, row.score, insufficient):
-        emit_score(batch, scene, look.key, family, row.score, insufficient)
+    tell_score(batch, scene, look.key, family, look.row)
     fall_back(scene, look, before.score)
     for draft in drafts(scene, look):
         batch.alerts += raise_alert(scene, look, draft, batch.next_sequence, cause)
@@ -56,23 +54,15 @@ def tell(batch: Batch, scene: Scene, look: Look, before: Before, cause: str) -> 
     batch.note_timer(look.key, family)
 
 
-def moved(family: Family, score: int, insufficient: bool) -> bool:  # noqa: FBT001
-    """Whether the score, or what it rests on, is other than last told."""
-    return family.unscored or (score, insufficient) != (family.score, family.insufficient)
-
-
-def emit_score(
-    batch: Batch,
-    scene: Scene,
-    key: str,
-    family: Family,
-    score: int,
-    insufficient: bool,  # noqa: FBT001
-) -> None:
-    """Tell the score."""
-    family.unscored, family.score, family.insufficient = False, score, insufficient
+def tell_score(batch: Batch, scene: Scene, key: str, family: Family, row: Row) -> None:
+    """Tell the score if it, or what it rests on, is other than last told."""
+    on_roll, under_five = row.spells & ON_ROLL_BIT != 0, row.states & UNDER_FIVE != 0
+    insufficient = too_little_heard(scene, on_roll, under_five)
+    if not family.unscored and family.score == row.score and family.insufficient == insufficient:
+        return
+    family.unscored, family.score, family.insufficient = False, row.score, insufficient
     sequence = batch.next_sequence(scene.offset)
-    batch.scores.append(score_output(scene, key, score, sequence, insufficient=insufficient))
+    batch.scores.append(score_output(scene, key, row.score, sequence, insufficient=insufficient))
 
 
 def fail(batch: Batch, scene: Scene, key: str, family: Family) -> None:
@@ -106,7 +96,7 @@ def withdraw(batch: Batch, scene: Scene, look: Look, before: Facts) -> None:
 
 def _await_silence(scene: Scene, look: Look) -> None:
     """Set a timer for the day on which a rule that lacks nothing but its silence will match."""
-    if not look.row.pending and look.family.due() is None:
+    if not look.row.pending and not look.family.timed():
         return
     wanted: dict[str, int] = {}
     for number, rule in enumerate(scene.content.rules.rules):

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ehps.batch import Batch, too_little_heard
+from ehps.batch import Batch
 from ehps.calendar import local_day
-from ehps.facts import ON_ROLL_BIT, SPELLS, WIRE_BYTES, Facts
-from ehps.kernel import STATE_BIT, Bools, Compiled, Features, Ints, Rows, features, pack_births
+from ehps.facts import SPELLS, WIRE_BYTES, Facts
+from ehps.kernel import Bools, Compiled, Features, Ints, Row, Rows, features, pack_births
 from ehps.library import Content
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.merging import count, countable, cut, keep, merged, restarts, told
@@ -56,17 +56,14 @@ class Change(NamedTuple):
     """A record that changed its family's facts, and the features after it.
 
     Args:
-        score, insufficient: what there is to tell of the score.
-        calm: nothing in the row asks for more than that.
-        rows, found, at: the row is number `at` of these.
+        row: number `at` of `rows`, or None where the kernel failed.
+        calm: nothing in it asks for more than to tell the score.
     """
 
-    score: int
-    insufficient: bool
+    row: Row | None
     calm: bool
     sight: Sight
     rows: Rows
-    found: Features
     at: int
 
     @property
@@ -85,7 +82,9 @@ class Course:
         self._batch, self._records, self._scenes = batch, records, scenes
         known = np.array([scene.at if scene else 0 for scene in scenes], np.int64)
         self._today = local_day(known)
-        numbers = [number for number, record in enumerate(records) if record.kind in FACT_KINDS]
+        numbers = [n for n, record in enumerate(records) if record.compact[0] in FACT_KINDS]
+        met = {id(scene): scene for scene in scenes if scene is not None}.values()
+        self._contents = {(scene.compiled, scene.since) for scene in met}
         self._told = told(records, numbers, known, self._today)
         self.restarts = restarts(self._told, records)
         self._changes: dict[int, Change] = {}
@@ -154,7 +153,8 @@ class Course:
 
     def _work_out(self, sight: Sight, numbers: Ints) -> None:
         """Features after these records, a block at a time."""
-        for part in self._by_content(numbers):
+        for part in filter(len, self._by_content(numbers)):
+            self._note_scores_before(sight, part)
             size = np.diff(sight.line.starts)[sight.owner[part]]
             block = np.cumsum(size) // BLOCK_FACTS
             for piece in np.split(part, np.flatnonzero(np.diff(block)) + 1):
@@ -162,42 +162,33 @@ class Course:
 
     def _by_content(self, numbers: Ints) -> Iterator[Ints]:
         """The numbers by what is in force at them, and in which authority."""
-        scenes = map(self._scene, numbers.tolist())
-        forces = [(scene.compiled, scene.since) for scene in scenes]
-        for force in dict.fromkeys(forces):
-            yield numbers[[each == force for each in forces]]
+        if len(self._contents) == 1:
+            yield numbers
+            return
+        scenes = [self._scene(number) for number in numbers.tolist()]
+        for compiled, since in self._contents:
+            these = [scene.compiled is compiled and scene.since == since for scene in scenes]
+            yield numbers[these]
 
     def _block(self, sight: Sight, numbers: Ints) -> None:
         scene, owners = self._scene(int(numbers[0])), sight.owner[numbers]
         rows = sight.rows(scene, numbers, owners, self._today[numbers])
         found = features(scene.compiled, rows)
-        self._note_scores_before(sight, numbers, owners)
-        scores, calm = found.score.tolist(), (~_loud(scene.compiled, found)).tolist()
-        heard = self._insufficient(numbers, found)
-        for at, number in enumerate(numbers.tolist()):
-            quiet = calm[at] and number not in sight.line.replaced
-            self._changes[number] = Change(scores[at], heard[at], quiet, sight, rows, found, at)
+        calm, replaced = (~_loud(scene.compiled, found)).tolist(), sight.line.replaced
+        answers = zip(numbers.tolist(), found.rows(), calm, strict=True)
+        for at, (number, row, quiet) in enumerate(answers):
+            self._changes[number] = Change(row, quiet and number not in replaced, sight, rows, at)
 
-    def _note_scores_before(self, sight: Sight, numbers: Ints, owners: Ints) -> None:
+    def _note_scores_before(self, sight: Sight, numbers: Ints) -> None:
         """Just before a record, of families with a band to fall back from."""
-        banded = np.array([sight.families[owner].band > 0 for owner in owners.tolist()])
-        if banded.any():
-            part, today = numbers[banded], self._today[numbers[banded]]
-            scene = self._scene(int(part[0]))
-            rows = sight.rows(scene, part - 1, owners[banded], today)
+        banded = np.array([family.band > 0 for family in sight.families], bool)
+        part = numbers[banded[sight.owner[numbers]]]
+        if len(part):
+            scene, owners = self._scene(int(part[0])), sight.owner[part]
+            rows = sight.rows(scene, part - 1, owners, self._today[part])
             found = features(scene.compiled, rows, with_rules=False)
-            pairs = zip(part.tolist(), found.score.tolist(), found.failed.tolist(), strict=True)
-            self._scores_before |= {number: score for number, score, failed in pairs if not failed}
-
-    def _insufficient(self, numbers: Ints, found: Features) -> list[bool]:
-        """Whether too little was heard of each row's family."""
-        on_roll = (found.spells & ON_ROLL_BIT > 0).tolist()
-        young = (found.states & STATE_BIT["child_under_5"] > 0).tolist()
-        cases = zip(numbers.tolist(), on_roll, young, strict=True)
-        return [
-            too_little_heard(self._scene(number), on_roll=roll, under_five=five)
-            for number, roll, five in cases
-        ]
+            known = zip(part.tolist(), found.score.tolist(), found.failed.tolist(), strict=True)
+            self._scores_before |= {number: score for number, score, failed in known if not failed}
 
     def _scene(self, number: int) -> Scene:
         return required(self._scenes[number])

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import orjson
 
+from ehps.calendar import start_of_day
 from ehps.catalogue import FACTS_MAX
 from ehps.errors import InvariantBroken
 from ehps.facts import BIRTH, FACT, KEPT_OF, Facts, ages, person_hash
@@ -20,6 +21,9 @@ from ehps.facts import BIRTH, FACT, KEPT_OF, Facts, ages, person_hash
 SCHEMA_VERSION = 1
 STANDING_MAX = 16
 """Standing alerts a family remembers for withdrawal; the oldest gives way."""
+WATCH_DAYS = 28
+"""Days from a look above the down line to the next. The day of the fall is then found among them: it may be seen late
+but is never dated late, and what is timed from it, the review, is months away."""
 PEOPLE_MAX = 64
 """People a family remembers, those who left included; the oldest who left gives way."""
 
@@ -103,7 +107,7 @@ class Case:
         return cls(**document)
 
 
-_HEAD = struct.Struct("<BBBBqiqI")
+_HEAD = struct.Struct("<BBBBqiiqI")
 _SCORED, _INSUFFICIENT, _OVER, _UNSCORED, _GONE = 1, 2, 4, 8, 16
 _NONE = -1
 
@@ -117,13 +121,15 @@ class Family:
         insufficient: whether the last emitted score said "insufficient data".
         band: index of the band alerted and not yet fallen from (hysteresis), 0-3.
         below_since: day since which the score has been below the down line, for open families.
+        above_on: day of the last look at an open family whose score was above it; there the next look is due
+            `WATCH_DAYS` later.
         over: a bound was reached once; Once and Undo are no longer promised.
         unscored: the kernel failed on the last record; its fact is kept.
     """
 
     __slots__ = (
-        "_births", "_case", "_case_raw", "_due", "_gone", "band", "below_since", "facts", "insufficient",
-        "over", "score", "unscored",
+        "_births", "_case", "_case_raw", "_due", "_gone", "above_on", "band", "below_since", "facts",
+        "insufficient", "over", "score", "unscored",
     )  # fmt: skip
 
     def __init__(self, raw: bytes | None = None) -> None:
@@ -138,9 +144,12 @@ class Family:
             self._due, self._gone = _NONE, False
             self.score: int | None = None
             self.below_since: int | None = None
+            self.above_on: int | None = None
             self.band, self.insufficient, self.over, self.unscored = 0, False, False, False
             return
-        version, flags, self.band, children, score, below, self._due, size = _HEAD.unpack_from(raw)
+        version, flags, self.band, children, score, below, above, self._due, size = (
+            _HEAD.unpack_from(raw)
+        )
         if version != SCHEMA_VERSION:
             raise InvariantBroken(
                 f"a family state has schema version {version}; this process reads {SCHEMA_VERSION}"
@@ -150,6 +159,7 @@ class Family:
         self._case_raw, self.facts = raw[at : at + size], raw[at + size :]
         self.score = score if flags & _SCORED else None
         self.below_since = None if below == _NONE else below
+        self.above_on = None if above == _NONE else above
         self.insufficient, self.over = bool(flags & _INSUFFICIENT), bool(flags & _OVER)
         self.unscored, self._gone = bool(flags & _UNSCORED), bool(flags & _GONE)
 
@@ -160,11 +170,20 @@ class Family:
             self._case = Case.decode(self._case_raw)
         return self._case
 
+    def timed(self) -> bool:
+        """Whether its case has a timer."""
+        return self._due != _NONE if self._case is None else bool(self._case.timers)
+
     def due(self) -> int | None:
-        """Log time of the next timer."""
-        if self._case is not None:
-            return min(self._case.timers.values(), default=None)
-        return None if self._due == _NONE else self._due
+        """Log time of the next timer, or of the next look at whether the score fell below the line."""
+        due = self._next_timer()
+        if self.above_on is None:
+            return None if due == _NONE else due
+        watch = start_of_day(self.above_on + WATCH_DAYS)
+        return watch if due == _NONE else min(watch, due)
+
+    def _next_timer(self) -> int:
+        return self._due if self._case is None else min(self._case.timers.values(), default=_NONE)
 
     def births(self) -> bytes:
         """Days of birth of the children, unborn included, as the kernel takes them: 32-bit integers."""
@@ -195,7 +214,7 @@ class Family:
         """Its bytes: equal families have equal bytes."""
         case = self._case
         raw = self._case_raw if case is None else case.encode()
-        births, due = self.births(), self.due()
+        births = self.births()
         gone = self._gone if case is None else bool(case.gone())
         flags = (
             _SCORED * (self.score is not None)
@@ -205,9 +224,10 @@ class Family:
             | _GONE * gone
         )
         below = _NONE if self.below_since is None else self.below_since
+        above = _NONE if self.above_on is None else self.above_on
         head = _HEAD.pack(
-            SCHEMA_VERSION, flags, self.band, len(births) // 4, self.score or 0, below,
-            _NONE if due is None else due, len(raw),
+            SCHEMA_VERSION, flags, self.band, len(births) // 4, self.score or 0, below, above,
+            self._next_timer(), len(raw),
         )  # fmt: skip
         return b"".join((head, births, raw, self.facts))
 

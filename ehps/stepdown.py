@@ -16,20 +16,16 @@ from typing import NamedTuple
 import numpy as np
 
 from ehps.authority import missing_days, silent
-from ehps.calendar import local_day, local_day_of, start_of_day
+from ehps.calendar import local_day, start_of_day
 from ehps.catalogue import BY_CODE, CONDITIONS, KINDS, TIERS
 from ehps.facts import BIRTH, ON_ROLL_BIT, SPELLS, VOID, Facts
 from ehps.kernel import POSITIVE_ATTENDANCE, Compiled, Row, features, pack_rows
 from ehps.library import Content
-from ehps.policy import Look, Scene
+from ehps.policy import Look, Scene, settled
 from ehps.state import Authority, Family
 
-WATCH, REVIEW = "watch", "review"
-"""Names of the two timers: the next look at whether the score fell below the line, and the review."""
-
-WATCH_DAYS = 28
-"""Days from a look above the line to the next. The day of the fall is then found among them, so it may be seen late but
-is never dated late, and what is timed from it, the review, is months away."""
+REVIEW = "review"
+"""Name of the review's timer."""
 
 STATUTORY = [k.code for k in KINDS if "statutory" in k.tags]
 POSITIVE = [k.code for k in KINDS if "positive" in k.tags]
@@ -79,37 +75,32 @@ def schedule(scene: Scene, look: Look, before: Callable[[], Facts]) -> None:
     """
     family = look.family
     if not reviewable(scene.content, look.row.spells):
-        family.below_since = None
-        _stop(family, WATCH)
-        _stop(family, REVIEW)
+        family.below_since = family.above_on = None
+        _stop_review(family)
     elif look.row.score >= scene.compiled.down:
-        family.below_since = None
-        _stop(family, REVIEW)
-        family.case.timers[WATCH] = start_of_day(scene.day + WATCH_DAYS)
+        family.below_since, family.above_on = None, scene.day
+        _stop_review(family)
     elif family.below_since is None:
-        watched = _stop(family, WATCH)
-        fell = scene.day if watched is None else _fell_on(scene, family, before(), watched)
+        fell = scene.day
+        if family.above_on is not None:
+            fell = _fell_on(scene, family, before(), family.above_on + 1)
+        family.above_on = None
         start_quiet(scene.content, family, look.row.spells, fell)
 
 
-def _stop(family: Family, timer: str) -> int | None:
-    """End a timer; when it was due, or None. A family without timers is not looked into."""
-    return None if family.due() is None else family.case.timers.pop(timer, None)
+def _stop_review(family: Family) -> None:
+    if family.timed():
+        family.case.timers.pop(REVIEW, None)
 
 
-def _fell_on(scene: Scene, family: Family, facts: Facts, watched: int) -> int:
-    """The day since which these facts' score has been below the line, at the latest today.
-
-    Args:
-        watched: when the watch was due, seconds: the family was above the line `WATCH_DAYS` before.
-    """
-    days = range(local_day_of(watched) - WATCH_DAYS + 1, scene.day)
+def _fell_on(scene: Scene, family: Family, facts: Facts, first: int) -> int:
+    """The day, `first` or later and at the latest today, since which these facts' score has been below the line."""
+    days = range(first, scene.day)
     moments = [start_of_day(day) for day in days]
-    births = [family.births()] * len(moments)
-    rows = pack_rows([facts] * len(moments), moments, births, scene.since)
+    rows = pack_rows([facts] * len(moments), moments, [family.births()] * len(moments))
     score = features(scene.compiled, rows, with_rules=False).score
     above = [day for day, high in zip(days, score >= scene.compiled.down, strict=True) if high]
-    return max(above, default=days.start - 1) + 1
+    return max(above, default=first - 1) + 1
 
 
 def start_quiet(content: Content, family: Family, spells: int, day: int) -> None:
@@ -157,7 +148,7 @@ def ageing_share(compiled: Compiled, family: Family, facts: Facts, row: Row) -> 
     if not len(scored):
         return 1.0
     newest = int(scored["occurred"].max())
-    peak = features(compiled, pack_rows([facts], [newest], [family.births()])).row(0)
+    peak = settled(features(compiled, pack_rows([facts], [newest], [family.births()])).rows()[0])
     fall = peak.score - row.score
     drops = (peak.contributions.get(c, 0) - row.contributions.get(c, 0) for c in CONDITIONS)
     return 1.0 if fall <= 0 else 1 - sum(max(drop, 0) for drop in drops) / fall

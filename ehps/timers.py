@@ -10,14 +10,13 @@ from ehps.calendar import start_of_day
 from ehps.errors import KernelFailed
 from ehps.facts import Facts
 from ehps.policy import STEP_DOWN, Draft, Look, Scene, row_of
-from ehps.rescore import SILENT, Before, fail, tell
+from ehps.rescore import Before, fail, tell
+from ehps.state import WATCH_DAYS, Family
 from ehps.stepdown import (
     REVIEW,
-    WATCH_DAYS,
     ageing_share,
     expected_sources,
     judge,
-    reviewable,
     schedule,
 )
 
@@ -34,36 +33,47 @@ def fire(batch: Batch, scene: Scene, key: str, facts: Callable[[int], Facts]) ->
         facts: those that the family holds and that count on a day.
     """
     family = batch.family(key)
-    timers = family.case.timers
     for _ in range(FIRINGS_MAX):
-        due = min(((at, name) for name, at in timers.items() if at <= scene.at), default=None)
-        if due is None:
+        at = family.due()
+        if at is None or at > scene.at:
             break
-        at, name = due
         then = scene._replace(at=at)
         try:
             held = facts(then.day)
-            _fire(batch, then, Look(key, family, held, row_of(then, family, held)), name)
+            _fire(batch, then, Look(key, family, held, row_of(then, family, held)))
         except KernelFailed:
-            # Facts that the kernel does not stand today it may stand when some of them no longer count.
-            timers[name] = start_of_day(then.day + WATCH_DAYS)
+            _put_off(family, then)
             fail(batch, then, key, family)
     batch.note_timer(key, family)
 
 
-def _fire(batch: Batch, scene: Scene, look: Look, name: str) -> None:
-    """One timer; whatever it leads to, it is no longer due."""
-    timers, row = look.family.case.timers, look.row
-    held = timers[name]
-    if name == REVIEW and reviewable(scene.content, row.spells) and row.score < scene.compiled.down:
-        del timers[name]
-        _review(batch, scene, look)
-    elif name.startswith(SILENT):
-        tell(batch, scene, look, Before.same(look), "timer")
-    else:
-        schedule(scene, look, lambda: look.facts)
-    if timers.get(name) == held:
-        del timers[name]
+def _fire(batch: Batch, scene: Scene, look: Look) -> None:
+    """What is due now: a look at whether the score fell, a rule's silence, or the review."""
+    names, family = _due_now(look.family, scene), look.family
+    schedule(scene, look, lambda: look.facts)
+    timers = family.case.timers
+    for name in names:
+        held = timers.get(name)
+        if held is None or held > scene.at:  # where the family's row now asks for that
+            continue
+        if name == REVIEW:
+            _review(batch, scene, look)
+        else:
+            tell(batch, scene, look, Before.same(look), "timer")
+        if timers.get(name) == held:
+            del timers[name]
+
+
+def _due_now(family: Family, scene: Scene) -> list[str]:
+    return sorted(name for name, at in family.case.timers.items() if at <= scene.at)
+
+
+def _put_off(family: Family, scene: Scene) -> None:
+    """Facts that the kernel does not stand now it may stand when some of them no longer count."""
+    again = scene.day + WATCH_DAYS
+    family.case.timers.update(dict.fromkeys(_due_now(family, scene), start_of_day(again)))
+    if family.above_on is not None and family.above_on + WATCH_DAYS <= scene.day:
+        family.above_on = scene.day
 
 
 def _review(batch: Batch, scene: Scene, look: Look) -> None:

@@ -20,14 +20,11 @@ FACTS_SHOWN_MAX = 30
 BANDS = ("blue", "green", "amber", "red")
 
 
+@lru_cache(maxsize=1 << 14)
 def iso(seconds: int) -> str:
     """Seconds since 1970 as RFC 3339 UTC text."""
     day, rest = divmod(seconds, DAY)
     return f"{_date(day)}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}Z"
-
-
-log_time = lru_cache(maxsize=64)(iso)
-"""The same for log time, which many outputs share."""
 
 
 @lru_cache(maxsize=1 << 13)

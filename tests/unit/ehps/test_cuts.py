@@ -15,8 +15,7 @@ from ehps.calendar import date_to_day, local_day_of
 from ehps.explain import explain
 from ehps.facts import person_hash
 from ehps.replay import MemoryStore, replay
-from ehps.state import Family
-from ehps.stepdown import WATCH_DAYS
+from ehps.state import WATCH_DAYS, Family
 
 GAPS = [0, 0, 0, 0, 1, 3, 20, 70, 190, 400, 740]
 """Days between two messages: within a batch's day, past a month's watch, past attendance, past every horizon."""
