@@ -25,8 +25,10 @@ from streams.guard import LogGuard
 from streams.kafka import partitions_of
 from streams.kept import Kept
 from streams.logwriter import EHPS, NO_TIME
+from streams.redisclient import policy_of
+from streams.registry import LIVE
 from streams.segments import Record
-from streams.store import LIVE, RedisStore
+from streams.store import RedisStore
 from streams.topicadmin import plan
 
 LAG_RECORDS_MAX = 10_000
@@ -177,22 +179,34 @@ def states(look: Look, store: RedisStore, guard: LogGuard) -> Iterator[Finding]:
         yield Finding("states_behind", what, do)
 
 
-def redis_server(client: redis.Redis) -> Iterator[Finding]:
-    """Whether Redis keeps what it is given."""
-    try:
-        policy = str(client.config_get("maxmemory-policy").get("maxmemory-policy", "unknown"))
-    except redis.ResponseError:
+def redis_server(server: redis.Redis) -> Iterator[Finding]:
+    """Whether one server of Redis keeps what it is given."""
+    policy = policy_of(server)
+    if policy is None:
         what = "Redis hides its eviction policy: a lost key would look like a new family"
         yield Finding("policy_hidden", what, "ask its operator for maxmemory-policy noeviction")
-        return
-    if policy != "noeviction":
+    elif policy != "noeviction":
         do = "CONFIG SET maxmemory-policy noeviction, then `ehps rebuild`: states may be gone already"
         yield Finding("redis_evicts", f"Redis may evict keys ({policy})", do)
-    info: Any = client.info("memory")
+    info: Any = server.info()
     used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     if most and used > 0.9 * most:
         what = f"Redis holds {used / most:.0%} of the memory that it may use"
         yield Finding("redis_full", what, "give it more: a full Redis refuses every commit")
+    if info.get("aof_last_write_status", "ok") != "ok" or _dump_refuses(server, info):
+        what = "Redis cannot write to its disk, and refuses every commit until it can"
+        yield Finding("redis_disk_full", what, "make room on its disk; all goes on by itself then")
+
+
+def _dump_refuses(server: redis.Redis, info: Mapping[str, Any]) -> bool:
+    """Whether a dump failed, on a server that then refuses writes."""
+    if info.get("rdb_last_bgsave_status", "ok") == "ok":
+        return False
+    try:
+        asked = server.config_get("stop-writes-on-bgsave-error", "save")
+    except redis.ResponseError:
+        return True
+    return asked.get("stop-writes-on-bgsave-error") == "yes" and bool(asked.get("save"))
 
 
 def authorities(held: Mapping[str, str], states_: list[Partition]) -> Iterator[Finding]:

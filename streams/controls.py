@@ -15,8 +15,8 @@ from streams.logs import logger
 from streams.logwriter import LogWriter
 from streams.patience import Clock, utc_now
 from streams.ports import Lookups, Stretch
+from streams.registry import HISTORY, LIVE
 from streams.segments import Record
-from streams.store import HISTORY, LIVE
 
 JUMP_MAX = timedelta(minutes=10)
 """A live heartbeat may differ this much from the broker's time, unless an operator signs the jump."""

@@ -24,7 +24,10 @@ from streams.deadletters import SOURCES
 from streams.errors import BrokerUnavailable
 from streams.guard import LogGuard
 from streams.kept import Kept
-from streams.store import LIVE, RedisStore, Registry, shown
+from streams.redisclient import ERRORS as REDIS_ERRORS
+from streams.redisclient import client_of, masters, policy_of, shown
+from streams.registry import LIVE, Registry
+from streams.store import RedisStore
 from streams.worker import topic_id
 
 SILENT_S_MAX = 7 * 86_400
@@ -47,8 +50,10 @@ def examine(settings: Settings) -> dict[str, Any]:
     found: list[Finding] = []
     kafka, client = _kafka(settings, found), _redis(settings, found)
     if client is not None:
-        report["redis_server"] = _server(client)
-        found += checks.redis_server(client)
+        servers = masters(client)
+        report["redis_server"] = _server(servers[0]) | {"masters": len(servers)}
+        for server in servers:
+            found += checks.redis_server(server)
     if kafka:
         try:
             found += _broker(settings, client, report)
@@ -120,28 +125,20 @@ def _kafka(settings: Settings, found: list[Finding]) -> bool:
 
 
 def _redis(settings: Settings, found: list[Finding]) -> redis.Redis | None:
-    client = redis.Redis.from_url(
-        settings.redis, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S
-    )
     try:
-        client.ping()
-    except redis.RedisError as error:
+        return client_of(settings.redis, ANSWER_S)
+    except REDIS_ERRORS as error:
         do = "start it (`ehps up` or `make stack`), or say where it is with --redis or EHPS_REDIS"
         what = f"no Redis answers at {shown(settings.redis)} ({type(error).__name__})"
         found.append(Finding("redis_gone", what, do))
         return None
-    return client
 
 
-def _server(client: redis.Redis) -> dict[str, str]:
-    info: Any = client.info()
-    try:
-        policy = str(client.config_get("maxmemory-policy").get("maxmemory-policy", "unknown"))
-    except redis.ResponseError:
-        policy = "hidden"
+def _server(server: redis.Redis) -> dict[str, Any]:
+    info: Any = server.info()
     return {
         "version": str(info.get("valkey_version") or info.get("redis_version")),
-        "policy": policy,
+        "policy": policy_of(server) or "hidden",
         "memory": str(info.get("used_memory_human")),
     }
 

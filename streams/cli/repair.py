@@ -70,7 +70,7 @@ def dlq_redrive(
     from datetime import UTC, datetime
 
     from streams.redrive import Redriver
-    from streams.store import Registry
+    from streams.registry import Registry
     from streams.worker import readers_of, sender
 
     chosen = _chosen(what, code)

@@ -18,7 +18,8 @@ from schemas.topics import AGENCY_TOPICS, CONTROL, DECISIONS, LINKS, LOG, UNLINK
 from streams.errors import BrokerUnavailable
 from streams.groups import Groups
 from streams.kafka import watermarks_of
-from streams.store import RedisStore, Registry
+from streams.registry import Registry
+from streams.store import RedisStore
 from tests.chaos.faults import FAULTS, LIVE_LA
 from tests.chaos.fleet import Fleet
 from tests.chaos.oracle import Oracle, Verdict

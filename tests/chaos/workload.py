@@ -17,7 +17,7 @@ from schemas.topics import AGENCY_TOPICS, LINKS, source_of
 from streams.errors import DeliveryFailed
 from streams.kafka import Sender, producer
 from streams.logwriter import LogWriter
-from streams.store import HISTORY, Registry
+from streams.registry import HISTORY, Registry
 from streams.throttle import NoThrottle
 from tests.chaos.fleet import LOG_PARTITIONS, Fleet
 

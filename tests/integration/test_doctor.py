@@ -20,7 +20,8 @@ from streams.config import Settings
 from streams.doctor import examine
 from streams.kafka import producer
 from streams.logwriter import EHPS
-from streams.store import LIVE, Registry, tag
+from streams.registry import LIVE, Registry
+from streams.store import tag
 from streams.topicadmin import apply, plan
 from tests.integration.conftest import Kafka
 from tests.integration.living import LA, eventually

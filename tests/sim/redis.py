@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,8 +13,7 @@ import orjson
 from ehps.advance import Needs, Snapshot, Step
 from ehps.replay import MemoryStore
 from streams.errors import Conflict, LookupsLost
-from streams.ports import Link, Parked, Stretch
-from streams.store import PARKED_PER_PERSON_MAX
+from streams.ports import PARKED_AT_ONCE, Link, Parked, Stretch
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -153,19 +153,20 @@ class Lookups:
         if at < stretch.start:
             raise Conflict(f"{stretch}: {at}")
         for link in links:
-            text = f"{link.version}|{link.family or ''}"
+            text = "|".join(link.order)
             held.links[link.subject] = max(held.links.get(link.subject, ""), text)
         for event in parked:
-            mine = held.parked.setdefault(event.subject, {})
-            if len(mine) < PARKED_PER_PERSON_MAX:
-                mine[event.coordinates] = event.record
+            held.parked.setdefault(event.subject, {})[event.coordinates] = event.record
         if stretch.end > at:
             positions[stretch.partition] = stretch.end
 
     def parked(self, subjects: list[str]) -> dict[str, dict[str, bytes]]:
         def answer() -> dict[str, dict[str, bytes]]:
-            held = self.redis.held.parked
-            return {subject: dict(held[subject]) for subject in subjects if held.get(subject)}
+            held, left, found = self.redis.held.parked, PARKED_AT_ONCE, {}
+            for subject in subjects:
+                found[subject] = dict(islice(held.get(subject, {}).items(), left))
+                left -= len(found[subject])
+            return {subject: events for subject, events in found.items() if events}
 
         return self.world.ask(answer)
 

@@ -14,8 +14,8 @@ from streams.controls import Controls
 from streams.kafka import Sender
 from streams.logwriter import LogWriter
 from streams.ports import Stretch
+from streams.registry import HISTORY, LIVE
 from streams.segments import Record
-from streams.store import HISTORY, LIVE
 from streams.throttle import NoThrottle
 
 LA = "E06000023"
