@@ -10,8 +10,9 @@ from typing import Protocol
 from streams import metrics, redisclient
 from streams.errors import BrokerUnavailable, Conflict, DeliveryFailed, LookupsLost
 from streams.logs import logger
+from streams.throttle import ThrottleStalled
 
-_PASSING = (DeliveryFailed, Conflict, BrokerUnavailable, LookupsLost)
+_PASSING = (DeliveryFailed, Conflict, BrokerUnavailable, LookupsLost, ThrottleStalled)
 OUTAGE_S_MAX = 600.0
 """After this long without success the process ends, and whoever supervises it decides."""
 BACK_OFF_S = (0.2, 5.0)

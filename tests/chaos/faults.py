@@ -10,6 +10,7 @@ from confluent_kafka import Producer
 
 from schemas.control import ControlMessage, Heartbeat
 from schemas.topics import CONTROL
+from tests.chaos.disks import full_disk
 from tests.chaos.fleet import SCORERS_MAX, Fleet
 
 SESSION_S = 10.0
@@ -80,6 +81,25 @@ def kill_redis(fleet: Fleet, chance: random.Random) -> None:
     fleet.redis.start()
 
 
+def fill_redis_disk(fleet: Fleet, chance: random.Random) -> None:
+    """Redis can write no file for a while, and refuses every change."""
+    pid = fleet.redis.pid
+    if pid is not None:
+        fleet.say("no room on Redis's disk")
+        with full_disk(pid):
+            time.sleep(chance.uniform(1, 5))
+
+
+def fill_the_brokers_disk(fleet: Fleet, chance: random.Random) -> None:
+    """The broker can write no file: it ends itself, and is started again once there is room."""
+    pid = fleet.kafka.pid
+    if pid is not None:
+        fleet.say("no room on the broker's disk")
+        with full_disk(pid):
+            time.sleep(chance.uniform(1, 5))
+        fleet.kafka.restart()
+
+
 def flush_redis(fleet: Fleet, chance: random.Random) -> None:
     """FLUSHALL."""
     fleet.say("flush Redis")
@@ -147,6 +167,8 @@ FAULTS: dict[str, tuple[Fault, int]] = {
         (kill_the_broker, 2),
         (pause_a_server, 3),
         (kill_redis, 4),
+        (fill_redis_disk, 2),
+        (fill_the_brokers_disk, 1),
         (flush_redis, 2),
         (put_redis_back, 3),
         (put_redis_far_back, 1),
