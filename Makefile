@@ -35,8 +35,8 @@ sim: setup  ## Seeded fault simulation: SEEDS=5000 runs, FIRST=0 the first; SEED
 	@$(BIN)/python -m pytest tests/sim/test_simulation.py -q -k whatever_fails $(if $(SEED),--seed $(SEED),\
 		-n auto --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0)) $(ARGS)
 
-chaos: setup  ## Faults on a real Kafka and Redis: ROUNDS=200, SEED=1; ends with one JSON object
-	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(ARGS)
+chaos: setup  ## Faults on a real Kafka and Redis: ROUNDS=200, SEED=1, CLUSTER=1; ends with one JSON object
+	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(if $(CLUSTER),--cluster) $(ARGS)
 
 fuzz: setup  ## Mutated messages to every topic that EHPS reads: N=100000, SEED=1
 	@EHPS_FUZZ_N=$(or $(N),100000) EHPS_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/integration/test_fuzz.py -q -s --timeout 7200

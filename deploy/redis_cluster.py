@@ -1,5 +1,6 @@
 """A Redis Cluster on this machine: masters that share the slots, and a replica of each."""
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -64,16 +65,36 @@ class RealRedisCluster:
             node.start()
         if new:
             self._form()
-        self._until(lambda: all(_says(node, "cluster_state", "ok") for node in self.nodes))
+        self._until(self._whole)
         return self
 
+    def _whole(self) -> bool:
+        """All nodes agree that every slot is served."""
+        try:
+            return all(_says(node, "cluster_state", "ok") for node in self.nodes)
+        except redis.RedisError:  # a node that is loading
+            return False
+
     def master_of(self, slot: int) -> RedisServer:
-        """The running node that serves a slot now."""
+        """The running node that serves a slot now.
+
+        Raises:
+            ServerFailed: none does, as its master died and no replica has taken over yet.
+        """
         for node in self.nodes:
-            if node.pid is not None and _serves(node, slot):
-                return node
-        msg = f"no node serves slot {slot}"
+            with contextlib.suppress(redis.RedisError):
+                if node.pid is not None and _serves(node, slot):
+                    return node
+        msg = f"no node serves slot {slot} now"
         raise ServerFailed(msg)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the node that serves the last slot, None when none does."""
+        try:
+            return self.master_of(SLOTS - 1).pid
+        except ServerFailed:
+            return None
 
     def stop(self) -> None:
         """End all nodes and remove a temporary folder."""
