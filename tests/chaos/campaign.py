@@ -120,7 +120,7 @@ def campaign(plan: Plan, folder: Path, say: Callable[[str], None]) -> Report:
     fleet = Fleet(folder, say, cluster=plan.cluster)
     try:
         fleet.start()
-        _set_live(fleet)
+        set_live(fleet)
         oracle, days = Oracle(fleet.kafka.bootstrap), Days(fleet, plan.seed, plan.families)
         for number in range(1, plan.rounds + 1):
             say(f"round {number} of {plan.rounds}")
@@ -153,7 +153,7 @@ def _round(
     fleet.wake()
     work.finish()
     began = time.monotonic()
-    _come_to_rest(fleet)
+    come_to_rest(fleet)
     took = time.monotonic() - began
     report.recovery_s.append(took)
     with fleet.client() as client:
@@ -164,7 +164,7 @@ def _round(
     )
 
 
-def _set_live(fleet: Fleet) -> None:
+def set_live(fleet: Fleet) -> None:
     """One authority with a live clock, put in force through the control topic."""
     moment = datetime.now(UTC).replace(microsecond=0)
     control = Library.packaged().default_control(LIVE_LA, moment)
@@ -180,7 +180,7 @@ def _set_live(fleet: Fleet) -> None:
             time.sleep(0.1)
 
 
-def _come_to_rest(fleet: Fleet) -> None:
+def come_to_rest(fleet: Fleet) -> None:
     """Wait until everything sent is on the log and scored, and nothing moves any more."""
     groups, deadline = Groups(fleet.settings.kafka), time.monotonic() + RECOVERY_DEADLINE_S
     calm, before, behind = 0, None, "nothing was seen"
