@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from ehps.library import KERNEL_VERSION
 from ehps.state import Partition
 from schemas.topics import LOG, dead_letter_topic
-from streams import checks
+from streams import checks, room
 from streams.checks import Finding, Look
 from streams.config import Settings
 from streams.deadletters import SOURCES
@@ -53,7 +53,7 @@ def examine(settings: Settings) -> dict[str, Any]:
         servers = masters(client)
         report["redis_server"] = _server(servers[0]) | {"masters": len(servers)}
         for server in servers:
-            found += checks.redis_server(server)
+            found += room.redis_server(server)
     if kafka:
         try:
             found += _broker(settings, client, report)
@@ -79,6 +79,7 @@ def _broker(
 ) -> Iterator[Finding]:
     """What the topics say."""
     yield from checks.topics(settings)
+    yield from room.archive(settings)
     report["log_partitions"] = len(Kept(settings).watermarks(LOG))
     report["dead_letters"] = refused = _dead_letters(settings)
     yield from checks.refused(settings, refused)
@@ -102,7 +103,11 @@ def _flow(
     if client is None:
         return
     store, registry = RedisStore(client), Registry(client)
-    yield from checks.states(after, store, LogGuard(Kept(settings), topic_id(settings)))
+    yield from checks.lookups(after, registry)
+    yield from checks.owners(after, store)
+    yield from checks.states(
+        after, store, LogGuard(Kept(settings), topic_id(settings), settings.scorer_group)
+    )
     states = [Partition.decode(store.partition_state(p)) for p in after.marks[LOG]]
     held = registry.authorities()
     report["authorities"] = {
@@ -118,7 +123,10 @@ def _kafka(settings: Settings, found: list[Finding]) -> bool:
             timeout=ANSWER_S
         )
     except KafkaException:
-        do = "start it (`ehps up` or `make stack`), or say where it is with --kafka or EHPS_KAFKA"
+        do = (
+            "start it (`ehps up` or `make stack`), or say where it is with --kafka or EHPS_KAFKA; "
+            "one whose disk was full has ended, and its own log says so"
+        )
         found.append(Finding("broker_gone", f"no Kafka answers at {settings.kafka}", do))
         return False
     return True

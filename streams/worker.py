@@ -104,7 +104,7 @@ def _scorer(settings: Settings, client: redis.Redis, library: Library, watch: Wa
         RedisStore(client),
         library,
         sender(settings, readers_of(settings)),
-        LogGuard(Kept(settings), topic_id(settings)),
+        LogGuard(Kept(settings), topic_id(settings), settings.scorer_group),
         batch_records=settings.batch_records,
         poll_s=settings.poll_s,
         progress=watch.loop("scorer"),

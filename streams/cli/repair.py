@@ -173,5 +173,5 @@ def _rebuild(settings: Settings, client: redis_client.Redis) -> Rebuild:
     def committed(partition: int) -> int:
         return groups.committed(settings.scorer_group, [(LOG, partition)])[LOG, partition]
 
-    guard = LogGuard(kept, topic_id(settings))
+    guard = LogGuard(kept, topic_id(settings), settings.scorer_group)
     return Rebuild(RedisStore(client), kept, committed, guard, library(settings.content))

@@ -122,7 +122,13 @@ FAULTS = (
 
 
 def soak(
-    minutes: float, seed: int, folder: Path, say: Callable[[str], None], families: int | None = None
+    minutes: float,
+    seed: int,
+    folder: Path,
+    say: Callable[[str], None],
+    *,
+    families: int | None = None,
+    calibration_days: int = CALIBRATION_DAYS,
 ) -> Soak:
     """Calibrate, then run: `families` of the world; as many as fill the time where None."""
     result, fleet = Soak(minutes, seed), Fleet(folder, say)
@@ -130,7 +136,7 @@ def soak(
         fleet.start()
         set_live(fleet)
         oracle = Oracle(fleet.kafka.bootstrap)
-        result.capacity_per_s = _calibrate(fleet, seed)
+        result.capacity_per_s = _calibrate(fleet, seed, calibration_days)
         result.rate_per_s = result.capacity_per_s / 2
         say(f"capacity {result.capacity_per_s:.0f} messages/s; half of it from now on")
         _run(fleet, result, families, oracle)
@@ -139,10 +145,10 @@ def soak(
     return result
 
 
-def _calibrate(fleet: Fleet, seed: int) -> float:
+def _calibrate(fleet: Fleet, seed: int, count: int) -> float:
     """Messages a second from the first sent to the last scored, told without a pause."""
     days = Days(fleet, seed + 1, CALIBRATION_FAMILIES)
-    work, began = Workload(fleet, days, CALIBRATION_DAYS, 0.0), time.monotonic()
+    work, began = Workload(fleet, days, count, 0.0), time.monotonic()
     work.start()
     work.finish()
     come_to_rest(fleet)

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from deploy.embedded import EmbeddedBroker, Segments, SegmentsIncomplete
 from deploy.real import RealRedis
 from ehps.advance import Step
-from streams import checks
+from streams import room
 from streams.patience import passes
 from streams.redisclient import connect, reason_of
 from streams.segments import read_segments
@@ -80,13 +80,13 @@ def test_a_commit_that_redis_has_no_room_for_passes_once_there_is_room(tmp_path:
         store.commit(0, 0, _step(1), b"{}")
         with full_disk(pid):
             refused = eventually(lambda: _refusal(store))
-            told = [found.cause for found in checks.redis_server(client)]
+            told = [found.cause for found in room.redis_server(client)]
         eventually(lambda: _refusal(store) is None)
 
         assert passes(refused)
         assert reason_of(refused) == "Redis cannot write to its disk"
         assert told == ["redis_disk_full"]
-        assert [found.cause for found in checks.redis_server(client)] == []
+        assert [found.cause for found in room.redis_server(client)] == []
 
 
 def _step(offset: int) -> Step:
