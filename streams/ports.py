@@ -130,6 +130,15 @@ class Lookups(Protocol):
     def set_authority(self, la: str, mode: str) -> None:
         """Take the authority's events from now on."""
 
+    def note_control(self, la: str, name: str, control: bytes) -> None:
+        """A control that is on the log, by its id."""
+
+    def controls(self, la: str) -> dict[str, bytes]:
+        """Controls that are in force or will be, by id."""
+
+    def forget_controls(self, la: str, names: list[str]) -> None:
+        """Controls that others have taken the place of."""
+
     def sign(self, la: str, signs: dict[str, int]) -> None:
         """Note signs of life."""
 

@@ -149,6 +149,20 @@ class Registry:
         self._set_up[la] = mode
         self.client.hset(AUTHORITIES, la, mode)
 
+    def note_control(self, la: str, name: str, control: bytes) -> None:
+        """A control that is on the log, by its id."""
+        self.client.hset(_controls_key(la), name, cast("Any", control))
+
+    def controls(self, la: str) -> dict[str, bytes]:
+        """Controls of an authority that are in force, or will be, by id."""
+        found = cast("dict[bytes, bytes]", self.client.hgetall(_controls_key(la)))
+        return {name.decode(): control for name, control in found.items()}
+
+    def forget_controls(self, la: str, names: list[str]) -> None:
+        """Controls that others have taken the place of."""
+        if names:
+            self.client.hdel(_controls_key(la), *names)
+
     def sign(self, la: str, signs: dict[str, int]) -> None:
         """Signs of life: source -> seconds since 1970, the greatest is kept."""
         self._sign(keys=[_signs_key(la)], args=[part for sign in signs.items() for part in sign])
@@ -172,6 +186,10 @@ def parked_key(subject: str) -> str:
 def positions_key(topic: str) -> str:
     """Where it says how far a topic was read."""
     return f"{TAG}:read:{topic}"
+
+
+def _controls_key(la: str) -> str:
+    return f"{TAG}:controls:{la}"
 
 
 def _signs_key(la: str) -> str:

@@ -132,6 +132,9 @@ def lookup_commands(seed: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
                 ("set_authority", (chance.choice(LAS), chance.choice(("history", "live")))),
                 ("sign", (LAS[0], {"police": chance.randint(1, 9)})),
                 ("signs", (LAS[0],)),
+                ("note_control", (LAS[0], f"c{chance.randint(0, 2)}", chance.randbytes(3))),
+                ("controls", (LAS[0],)),
+                ("forget_controls", (LAS[0], [f"c{chance.randint(0, 2)}"])),
                 ("lose", ()),
             )
         )

@@ -33,6 +33,7 @@ class Contents:
     authorities: dict[str, str] = field(default_factory=dict)
     signs: dict[str, dict[str, int]] = field(default_factory=dict)
     positions: dict[str, dict[int, int]] = field(default_factory=dict)
+    controls: dict[str, dict[str, bytes]] = field(default_factory=dict)
     whole: bool = False
 
     def store(self, partition: int) -> MemoryStore:
@@ -51,6 +52,7 @@ class Contents:
             dict(self.authorities),
             {name: dict(held) for name, held in self.signs.items()},
             {name: dict(held) for name, held in self.positions.items()},
+            {name: dict(held) for name, held in self.controls.items()},
             self.whole,
         )
 
@@ -211,6 +213,22 @@ class Lookups:
     def set_authority(self, la: str, mode: str) -> None:
         self._set_up[la] = mode
         self.world.ask(lambda: self.redis.writing().authorities.update({la: mode}))
+
+    def note_control(self, la: str, name: str, control: bytes) -> None:
+        self.world.ask(
+            lambda: self.redis.writing().controls.setdefault(la, {}).update({name: control})
+        )
+
+    def controls(self, la: str) -> dict[str, bytes]:
+        return self.world.ask(lambda: dict(self.redis.held.controls.get(la, {})))
+
+    def forget_controls(self, la: str, names: list[str]) -> None:
+        def drop() -> None:
+            mine = self.redis.writing().controls.get(la, {})
+            for name in names:
+                mine.pop(name, None)
+
+        self.world.ask(drop)
 
     def sign(self, la: str, signs: dict[str, int]) -> None:
         def note() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from ehps.library import Library
@@ -51,6 +52,9 @@ class Lookups:
 
     def set_authority(self, la: str, mode: str) -> None:
         self.modes[la] = mode
+
+    def note_control(self, la: str, name: str, control: bytes) -> None:
+        assert orjson.loads(control)["id"] == name
 
     def learn(self, stretch: Stretch, **_: Any) -> None:
         assert stretch.end == 1
