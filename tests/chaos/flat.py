@@ -94,7 +94,7 @@ def _growth(rows: list[dict[str, Any]], name: str) -> float:
     """The last third over the middle third, by medians."""
     third = max(1, len(rows) // 3)
     middle, last = rows[-2 * third : -third], rows[-third:]
-    before = statistics.median(row.get(name, 0) for row in middle)
+    before = statistics.median(row.get(name, 0) for row in middle) if middle else 0
     return statistics.median(row.get(name, 0) for row in last) / before if before else 1.0
 
 

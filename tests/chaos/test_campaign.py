@@ -40,4 +40,4 @@ def test_a_soak_of_moments_is_judged_by_what_lived_through_it(tmp_path: Path) ->
     assert report["wrong"] == []
     assert report["messages"] > 100
     assert {"rss_intake-1", "rss_scorer-2", "bytes_a_key", "p50_ms"} == report["growth"].keys()
-    assert report["rows"][-1]["p50_ms"] > 0
+    assert any(row["p50_ms"] > 0 for row in report["rows"])
