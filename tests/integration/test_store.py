@@ -117,8 +117,7 @@ def lookup_commands(seed: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
             ends[partition] = max(ends[partition], stretch.end)
         yield chance.choice(
             (
-                ("learn", (stretch, links, parked)),
-                ("learn", (stretch, links, parked)),
+                *[("learn", (stretch, links, parked))] * 6,
                 ("families_of", (list(PEOPLE),)),
                 ("links", (PEOPLE, stretch)),
                 ("positions", ("ehps.links.v1",)),
