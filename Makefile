@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # uv from PATH, else one of our own beside the environment, from a locked file.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 
-.PHONY: help setup demo test sim chaos fuzz check fmt bench stack docs lock
+.PHONY: help setup demo test sim chaos soak fuzz check fmt bench stack docs lock
 
 help:  ## What can be asked for
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -35,8 +35,11 @@ sim: setup  ## Seeded fault simulation: SEEDS=5000 runs, FIRST=0 the first; SEED
 	@$(BIN)/python -m pytest tests/sim/test_simulation.py -q -k whatever_fails $(if $(SEED),--seed $(SEED),\
 		-n auto --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0)) $(ARGS)
 
-chaos: setup  ## Faults on a real Kafka and Redis: ROUNDS=200, SEED=1; ends with one JSON object
-	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(ARGS)
+chaos: setup  ## Faults on a real Kafka and Redis: ROUNDS=200, SEED=1, CLUSTER=1; ends with one JSON object
+	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(if $(CLUSTER),--cluster) $(ARGS)
+
+soak: setup  ## Years of an authority at half capacity, with faults: MINUTES=30, SEED=1; is all flat?
+	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1) $(ARGS)
 
 fuzz: setup  ## Mutated messages to every topic that EHPS reads: N=100000, SEED=1
 	@EHPS_FUZZ_N=$(or $(N),100000) EHPS_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/integration/test_fuzz.py -q -s --timeout 7200

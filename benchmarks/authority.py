@@ -27,8 +27,8 @@ from streams.logwriter import LogWriter
 from streams.parking import Parking
 from streams.patience import utc_now
 from streams.ports import Stretch
+from streams.registry import HISTORY, Registry
 from streams.segments import Record
-from streams.store import HISTORY, Registry
 
 START = date(2021, 9, 1)
 

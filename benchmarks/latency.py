@@ -28,7 +28,7 @@ from deploy.child import Child
 from schemas.topics import AGENCY_TOPICS, ALERTS, CONTROL, LOG, SCORES
 from streams.kafka import read_topic
 from streams.logwriter import INPUT
-from streams.store import Registry
+from streams.registry import Registry
 from streams.up import Stack, set_live
 
 SETTLE_S = 2.0

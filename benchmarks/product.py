@@ -23,7 +23,8 @@ from streams.config import Settings
 from streams.history import Groups
 from streams.kafka import watermarks
 from streams.ports import Link, Stretch
-from streams.store import HISTORY, Registry, tag
+from streams.registry import HISTORY, Registry
+from streams.store import tag
 from streams.up import Workers
 
 OUTPUTS = (ALERTS, ALERTS_SHADOW, SCORES)

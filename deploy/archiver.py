@@ -1,12 +1,16 @@
 """Writes every topic of the embedded broker to disk before the broker drops it."""
 
+import errno
 import logging
+import os
 import shutil
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
@@ -22,10 +26,14 @@ BATCH_RECORDS_MAX = 5_000
 DISCOVER_EVERY_S = 0.5
 """How often topics that did not exist at the start are looked for."""
 
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the package does not type it
 _POLL_S = 0.1
 _REQUEST_TIMEOUT_S = 5.0
+_ROOM_S = 0.5
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Of the disk, of what one user may have on it, or of what one file may hold."""
 _PASSING = {KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
 
 
@@ -46,11 +54,16 @@ class Segments:
     Args:
         bootstrap: Address of the embedded broker.
         directory: Folder of the segments.
+
+    Attributes:
+        problem: Why it stopped, None while it runs.
+        waits_for: What keeps it waiting now, as a sentence; None while it writes.
     """
 
     def __init__(self, bootstrap: str, directory: Path) -> None:
         self.directory = directory
         self.problem: str | None = None
+        self.waits_for: str | None = None
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
@@ -100,7 +113,9 @@ class Segments:
         while behind := [at for at, end in ends.items() if self._next.get(at, 0) < end]:
             self.check()
             if time.monotonic() > deadline or not self._thread.is_alive():
-                msg = f"the archive did not reach the end of {behind[0]} within {deadline_s:g} s"
+                msg = self.waits_for or (
+                    f"the archive did not reach the end of {behind[0]} within {deadline_s:g} s"
+                )
                 raise SegmentsIncomplete(msg)
             time.sleep(0.005)
         self.check()
@@ -141,10 +156,8 @@ class Segments:
         found = [at for at in _places(metadata) if at not in self._next]
         for name, number in found:
             path = segment_path(self.directory, name, number)
-            path.parent.mkdir(exist_ok=True)
-            file = path.open("ab", buffering=0)
-            file.write(MAGIC)
-            self._files[name, number] = file
+            self._files[name, number] = self._with_room(partial(_open, path))
+            self._append((name, number), MAGIC)
             self._next[name, number] = 0
         if found:
             self._consumer.incremental_assign([TopicPartition(*at, 0) for at in found])
@@ -181,10 +194,43 @@ class Segments:
             self._next.update(ends)
 
     def _append(self, at: tuple[str, int], content: bytes) -> None:
+        """All of it or nothing."""
         file = self._files[at]
-        view = memoryview(content)
-        while view:
-            view = view[file.write(view) :]
+        end = file.seek(0, os.SEEK_END)
+
+        def write() -> None:
+            view = memoryview(content)
+            try:
+                while view:
+                    view = view[file.write(view) :]
+            except OSError:
+                file.truncate(end)
+                raise
+
+        self._with_room(write)
+
+    def _with_room(self, write: Callable[[], T]) -> T:
+        """A full disk is waited for: meanwhile nothing is committed, so that producers wait too."""
+        while True:
+            try:
+                written = write()
+            except OSError as error:
+                self._wait_for_room(error)
+            else:
+                self.waits_for = None
+                return written
+
+    def _wait_for_room(self, error: OSError) -> None:
+        """Wait a little; gives up where waiting does not help, or nobody waits any more."""
+        if error.errno not in _FULL or self._stop.is_set():
+            raise error
+        if self.waits_for is None:
+            self.waits_for = (
+                f"the disk of {self.directory} is full ({error.strerror}): records wait in the broker, "
+                "and all goes on by itself once there is room"
+            )
+            _LOG.warning("segments.waits %s", self.waits_for)
+        self._stop.wait(_ROOM_S)
 
     def _ends(self, deadline_s: float) -> dict[tuple[str, int], int]:
         # Through a client of its own: two threads in one Consumer can wait for each other for ever.
@@ -201,6 +247,11 @@ class Segments:
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
+
+
+def _open(path: Path) -> BinaryIO:
+    path.parent.mkdir(exist_ok=True)
+    return path.open("ab", buffering=0)
 
 
 def _places(metadata: ClusterMetadata) -> list[tuple[str, int]]:

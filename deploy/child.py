@@ -14,6 +14,7 @@ from pathlib import Path
 # (prctl) would be Linux only and tied to one thread.
 _KEEPER = """
 log=$1; shift
+trap '' XFSZ  # a limit on the size of files is an error to the server, as a full disk is, not its end
 "$@" >>"$log" 2>&1 </dev/null &
 server=$!
 echo "$server"

@@ -4,6 +4,7 @@ import contextlib
 import platform
 import shutil
 import tempfile
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Self
@@ -46,6 +47,7 @@ class RedisServer:
         port: TCP port; any free one when None.
         append_only: Keep an append-only file, written to disk every second, so that a restart finds
             the data again.
+        options: Further settings of the server.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class RedisServer:
         port: int | None = None,
         *,
         append_only: bool,
+        options: Mapping[str, str] | None = None,
     ) -> None:
         self.binary = binary
         self._temporary = directory is None
         self._directory = directory or Path(tempfile.mkdtemp(prefix="ehps-redis-"))
         self._fixed_port = port
         self._append_only = append_only
+        self._options = dict(options or {})
         self._child: Child | None = None
         self.port = 0
 
@@ -130,6 +134,7 @@ class RedisServer:
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
             "loglevel": "warning",
+            **self._options,
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         return [str(self.binary), *arguments]

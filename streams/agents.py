@@ -60,7 +60,7 @@ class Links:
         """The family learns of its member. Who moved leaves the old family; an old link joins nobody any more."""
         new, family = _looked_up(link), family_key(link.la, link.data.family)
         known = held[link.subject]
-        late = known is not None and known.version > new.version
+        late = known is not None and known.order > new.order
         if late and known is not None and known.family != family:
             self._log.membership(family, _gone(link.subject, known.version), place)
             return
@@ -100,8 +100,12 @@ def _looked_up(link: Event) -> Link:
 
 
 def version_of(link: Event) -> str:
-    """A link's version: its recordedtime, in a form whose text sorts as the time does."""
-    return link.recordedtime.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """A link's version: its recordedtime, in a form whose text sorts as the time does; then 1, or 0 for a removal.
+
+    Of one moment, the end of one membership and the beginning of another are a move: the beginning counts.
+    """
+    moment = link.recordedtime.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{moment}{int(isinstance(link, PersonLinked))}"
 
 
 class Decisions:

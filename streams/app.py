@@ -17,7 +17,8 @@ from mode import Service
 from schemas.topics import CONTROL
 from streams.config import Settings
 from streams.logs import described, logger
-from streams.patience import PASSING
+from streams.patience import passes
+from streams.redisclient import reason_of
 from streams.segments import Record
 from streams.transport import use_fetch_wait
 
@@ -151,12 +152,12 @@ async def _until_done(name: str, work: Callable[[], Any]) -> None:
         try:
             await asyncio.to_thread(work)
             return
-        except PASSING as error:
-            logger().warning("agent.again", topic=name, reason=type(error).__name__, wait_s=delay)
+        except Exception as error:  # noqa: BLE001  (outermost: the process ends before the acknowledgement)
+            if not passes(error):
+                crash(name, error)
+            logger().warning("agent.again", topic=name, reason=reason_of(error), wait_s=delay)
             await asyncio.sleep(delay)
             delay = min(delay * 2, RETRY_S[1])
-        except Exception as error:  # noqa: BLE001  (outermost: the process ends before the acknowledgement)
-            crash(name, error)
 
 
 def _in_thread(name: str, work: Callable[[], Any]) -> Callable[[], Awaitable[None]]:

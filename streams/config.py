@@ -22,7 +22,10 @@ class Settings(BaseSettings):
     kafka: str = Field(
         default="127.0.0.1:9092", description="Bootstrap servers, host:port, comma separated."
     )
-    redis: str = Field(default="redis://127.0.0.1:6379/0", description="Redis or Valkey, as a URL.")
+    redis: str = Field(
+        default="redis://127.0.0.1:6379/0",
+        description="Redis or Valkey, as a URL; of a cluster any node, or several with commas.",
+    )
     embedded: bool = Field(
         default=False, description="The broker is the embedded one, which keeps 5 MiB a partition."
     )

@@ -12,14 +12,16 @@ from streams import metrics
 from streams.intake import dead_letter
 from streams.kafka import Sender
 from streams.logs import logger
-from streams.logwriter import LogWriter
+from streams.logwriter import NO_TIME, LogWriter
 from streams.patience import Clock, utc_now
 from streams.ports import Lookups, Stretch
+from streams.registry import HISTORY, LIVE
 from streams.segments import Record
-from streams.store import HISTORY, LIVE
 
 JUMP_MAX = timedelta(minutes=10)
 """A live heartbeat may differ this much from the broker's time, unless an operator signs the jump."""
+RESTATED_EVERY = timedelta(hours=1)
+"""So often, with a heartbeat, what is in force is told again: a partition that missed it has it then."""
 AHEAD_MIN = timedelta(minutes=5)
 """A control takes effect this much after the broker has it, so that every partition has it before."""
 
@@ -82,6 +84,7 @@ class Controls:
             hint = f"a time at least {AHEAD_MIN.seconds // 60} minutes after it is sent"
             return Rejection("wrong_value", "control.effective", "a time too soon", hint)
         self._log.control(control)
+        self._registry.note_control(control.la, control.id, control.model_dump_json().encode())
         if control.la not in self._registry.authorities():
             begins = max(appended, control.effective)
             self._log.beat(Heartbeat(la=control.la, time=begins, sources={}))
@@ -109,6 +112,7 @@ class Pulse:
     def __init__(self, registry: Lookups, log: LogWriter, clock: Clock = utc_now) -> None:
         """Run by one process only: the owner of the control topic's partition."""
         self._registry, self._log, self._clock = registry, log, clock
+        self._restated: dict[str, datetime] = {}
 
     def beat(self) -> None:
         """One heartbeat for each live authority; none while this clock is far from the broker's."""
@@ -119,12 +123,26 @@ class Pulse:
         if not live or self._refused(live[0], now):
             return
         for la in live:
+            if now - self._restated.get(la, NO_TIME) >= RESTATED_EVERY:
+                self._restate(la, now)
             signs = {
                 source: datetime.fromtimestamp(at, UTC)
                 for source, at in self._registry.signs(la).items()
             }
             self._log.beat(Heartbeat(la=la, time=now, sources=signs))
             logger().debug("pulse.beat", la=la)
+
+    def _restate(self, la: str, now: datetime) -> None:
+        """What is in force, and what will be, once more to every partition: one that holds it sees so by the ids."""
+        held = self._registry.controls(la)
+        controls = sorted(
+            map(Control.model_validate_json, held.values()), key=lambda c: c.effective
+        )
+        begun = [control for control in controls if control.effective <= now]
+        self._registry.forget_controls(la, [control.id for control in begun[:-1]])
+        for control in controls[max(0, len(begun) - 1) :]:
+            self._log.control(control)
+        self._restated[la] = now
 
     def _refused(self, la: str, now: datetime) -> bool:
         """One wrong clock must not age every family."""

@@ -27,9 +27,10 @@ from streams.groups import Groups
 from streams.history import Day, Item, backfill
 from streams.kafka import read_topic, watermarks
 from streams.reconcile import origin_of, reconcile
+from streams.redisclient import connect
+from streams.registry import Registry
 from streams.replaylog import verify
 from streams.segments import Record
-from streams.store import Registry, connect
 from streams.up import Stack
 
 START = date(2024, 9, 2)

@@ -17,14 +17,17 @@ from confluent_kafka.admin import AdminClient
 from ehps.library import KERNEL_VERSION
 from ehps.state import Partition
 from schemas.topics import LOG, dead_letter_topic
-from streams import checks
+from streams import checks, room
 from streams.checks import Finding, Look
 from streams.config import Settings
 from streams.deadletters import SOURCES
 from streams.errors import BrokerUnavailable
 from streams.guard import LogGuard
 from streams.kept import Kept
-from streams.store import LIVE, RedisStore, Registry, shown
+from streams.redisclient import ERRORS as REDIS_ERRORS
+from streams.redisclient import client_of, masters, policy_of, shown
+from streams.registry import LIVE, Registry
+from streams.store import RedisStore
 from streams.worker import topic_id
 
 SILENT_S_MAX = 7 * 86_400
@@ -47,8 +50,10 @@ def examine(settings: Settings) -> dict[str, Any]:
     found: list[Finding] = []
     kafka, client = _kafka(settings, found), _redis(settings, found)
     if client is not None:
-        report["redis_server"] = _server(client)
-        found += checks.redis_server(client)
+        servers = masters(client)
+        report["redis_server"] = _server(servers[0]) | {"masters": len(servers)}
+        for server in servers:
+            found += room.redis_server(server)
     if kafka:
         try:
             found += _broker(settings, client, report)
@@ -74,6 +79,7 @@ def _broker(
 ) -> Iterator[Finding]:
     """What the topics say."""
     yield from checks.topics(settings)
+    yield from room.archive(settings)
     report["log_partitions"] = len(Kept(settings).watermarks(LOG))
     report["dead_letters"] = refused = _dead_letters(settings)
     yield from checks.refused(settings, refused)
@@ -97,7 +103,11 @@ def _flow(
     if client is None:
         return
     store, registry = RedisStore(client), Registry(client)
-    yield from checks.states(after, store, LogGuard(Kept(settings), topic_id(settings)))
+    yield from checks.lookups(after, registry)
+    yield from checks.owners(after, store)
+    yield from checks.states(
+        after, store, LogGuard(Kept(settings), topic_id(settings), settings.scorer_group)
+    )
     states = [Partition.decode(store.partition_state(p)) for p in after.marks[LOG]]
     held = registry.authorities()
     report["authorities"] = {
@@ -113,35 +123,30 @@ def _kafka(settings: Settings, found: list[Finding]) -> bool:
             timeout=ANSWER_S
         )
     except KafkaException:
-        do = "start it (`ehps up` or `make stack`), or say where it is with --kafka or EHPS_KAFKA"
+        do = (
+            "start it (`ehps up` or `make stack`), or say where it is with --kafka or EHPS_KAFKA; "
+            "one whose disk was full has ended, and its own log says so"
+        )
         found.append(Finding("broker_gone", f"no Kafka answers at {settings.kafka}", do))
         return False
     return True
 
 
 def _redis(settings: Settings, found: list[Finding]) -> redis.Redis | None:
-    client = redis.Redis.from_url(
-        settings.redis, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S
-    )
     try:
-        client.ping()
-    except redis.RedisError as error:
+        return client_of(settings.redis, ANSWER_S)
+    except REDIS_ERRORS as error:
         do = "start it (`ehps up` or `make stack`), or say where it is with --redis or EHPS_REDIS"
         what = f"no Redis answers at {shown(settings.redis)} ({type(error).__name__})"
         found.append(Finding("redis_gone", what, do))
         return None
-    return client
 
 
-def _server(client: redis.Redis) -> dict[str, str]:
-    info: Any = client.info()
-    try:
-        policy = str(client.config_get("maxmemory-policy").get("maxmemory-policy", "unknown"))
-    except redis.ResponseError:
-        policy = "hidden"
+def _server(server: redis.Redis) -> dict[str, Any]:
+    info: Any = server.info()
     return {
         "version": str(info.get("valkey_version") or info.get("redis_version")),
-        "policy": policy,
+        "policy": policy_of(server) or "hidden",
         "memory": str(info.get("used_memory_human")),
     }
 

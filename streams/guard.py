@@ -19,15 +19,14 @@ from streams.ports import Topics
 class LogGuard:
     """Knows the log by its topic's id and, a partition, by a digest of the record that was applied last."""
 
-    def __init__(self, topics: Topics, topic_id: str) -> None:
-        """`topic_id`: the broker's own, which a topic made anew does not share."""
-        self._topics, self._topic_id = topics, topic_id
+    def __init__(self, topics: Topics, topic_id: str, group: str = "") -> None:
+        """`topic_id`: the broker's own, which a topic made anew does not share; `group`: whose scorers seal."""
+        self._topics, self._topic_id, self._group = topics, topic_id, group
 
     def seal(self, last: LogRecord) -> bytes:
         """What to keep with the states after `last` was applied."""
-        return orjson.dumps(
-            {"topic_id": self._topic_id, "digest": _digest(last.compact, last.value)}
-        )
+        digest = _digest(last.compact, last.value)
+        return orjson.dumps({"topic_id": self._topic_id, "digest": digest, "group": self._group})
 
     def check(self, partition: int, offset: int, seal: dict[str, Any] | None) -> None:
         """States that stand at `offset` may go on from there.

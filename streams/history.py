@@ -23,7 +23,7 @@ from streams.groups import Groups, Place
 from streams.kafka import Sender, partitions_of, producer
 from streams.logwriter import LogWriter
 from streams.publish import Publisher, room_of
-from streams.store import HISTORY, LIVE, Registry
+from streams.registry import HISTORY, LIVE, Registry
 
 DAY_S = 86_400
 QUIET_DAYS_MAX = 100

@@ -5,21 +5,23 @@ from __future__ import annotations
 from schemas.envelope import Event
 from schemas.validate import validate_event
 from streams import metrics
+from streams.intake import dead_letter
+from streams.kafka import Sender
 from streams.logwriter import INPUT, LogWriter
 from streams.patience import Clock
 from streams.ports import Lookups, Parked, Stretch
 from streams.segments import Record
 
 PEOPLE_AT_ONCE = 500
-"""People looked at in one go: each may have up to a thousand events parked."""
+"""People looked at in one go."""
 
 
 class Parking:
     """Keeps the unlinked topic at hand, by person."""
 
-    def __init__(self, registry: Lookups, log: LogWriter, clock: Clock) -> None:
-        """`log` is this object's own: one thread, one producer."""
-        self._registry, self._log, self._clock = registry, log, clock
+    def __init__(self, registry: Lookups, sender: Sender, log: LogWriter, clock: Clock) -> None:
+        """`log` writes through `sender`, which is this object's own: one thread, one producer."""
+        self._registry, self._sender, self._log, self._clock = registry, sender, log, clock
 
     def take(self, stretch: Stretch, records: list[Record]) -> None:
         """Park first, then look: a link may have come since intake looked, and its release found nothing."""
@@ -34,22 +36,35 @@ class Parking:
         """Put people's parked events on the log, of those who have a family now. Returns how many events."""
         count = 0
         for first in range(0, len(subjects), PEOPLE_AT_ONCE):
-            count += self._release(subjects[first : first + PEOPLE_AT_ONCE])
+            people = subjects[first : first + PEOPLE_AT_ONCE]
+            while released := self._release(people):
+                count += released
         return count
 
     def _release(self, subjects: list[str]) -> int:
+        """As many as are read at once; 0: none is left."""
         families = zip(subjects, self._registry.families_of(subjects), strict=True)
         known = {subject: family for subject, family in families if family is not None}
         parked = self._registry.parked(list(known))
         for subject, events in parked.items():
             for place, value in events.items():
-                verdict = validate_event(place.split("/")[0], value, None, self._clock())
-                if isinstance(verdict, Event):
-                    self._log.event(known[subject], verdict, value, place)
-        self._log.confirm()
+                self._put(known[subject], Parked(subject, place, value))
+        self._sender.confirm()
         for subject, events in parked.items():
             self._registry.unpark(subject, list(events))
         return sum(map(len, parked.values()))
+
+    def _put(self, family: str, parked: Parked) -> None:
+        """Onto the log. What was valid when it was parked and is not any more goes back to its sender."""
+        topic, partition, offset = parked.coordinates.rsplit("/", 2)
+        verdict = validate_event(topic, parked.record, None, self._clock())
+        if isinstance(verdict, Event):
+            self._log.event(family, verdict, parked.record, parked.coordinates)
+            return
+        origin = Record(
+            topic, int(partition), int(offset), -1, parked.subject.encode(), parked.record, []
+        )
+        dead_letter(self._sender, origin, verdict, self._clock(), "parking")
 
     def sweep(self) -> int:
         """Release whatever can be."""

@@ -7,24 +7,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
-import redis
-
-from streams import metrics
+from streams import metrics, redisclient
 from streams.errors import BrokerUnavailable, Conflict, DeliveryFailed, LookupsLost
 from streams.logs import logger
+from streams.throttle import ThrottleStalled
 
-PASSING = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.ReadOnlyError,  # the server became a replica: its successor is found by and by
-    DeliveryFailed,
-    Conflict,
-    BrokerUnavailable,
-    LookupsLost,
-)
+_PASSING = (DeliveryFailed, Conflict, BrokerUnavailable, LookupsLost, ThrottleStalled)
 OUTAGE_S_MAX = 600.0
 """After this long without success the process ends, and whoever supervises it decides."""
 BACK_OFF_S = (0.2, 5.0)
+
+
+def passes(error: BaseException) -> bool:
+    """Whether it is worth trying again: everything else ends the process."""
+    return isinstance(error, _PASSING) or redisclient.passes(error)
+
 
 Clock = Callable[[], datetime]
 
@@ -66,11 +63,13 @@ class Patience:
         """
         try:
             work()
-        except PASSING as error:
+        except Exception as error:
+            if not passes(error):
+                raise
             self._failing_since = self._failing_since or self._clock()
             if self._clock() - self._failing_since > OUTAGE_S_MAX:
                 raise
-            reason = type(error).__name__
+            reason = redisclient.reason_of(error)
             logger().warning(f"{self._name}.again", reason=reason, wait_s=self._delay)
             metrics.OUTAGES.labels(self._name, reason).inc()
             self._told(reason)

@@ -64,12 +64,21 @@ class Stretch(NamedTuple):
     end: int
 
 
+PARKED_AT_ONCE = 1000
+"""Parked events read in one call."""
+
+
 class Link(NamedTuple):
     """Who belongs to which family; `family` None: to none."""
 
     subject: str
     version: str
     family: str | None
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Of two links of a person the greater counts, wherever they meet: version, then family."""
+        return self.version, self.family or ""
 
 
 class Parked(NamedTuple):
@@ -81,7 +90,7 @@ class Parked(NamedTuple):
 
 
 class Lookups(Protocol):
-    """What intake looks up: `streams.store.Registry`."""
+    """What intake looks up: `streams.registry.Registry`."""
 
     def families_of(self, subjects: list[str]) -> list[str | None]:
         """Family keys, None where no link is known."""
@@ -98,7 +107,7 @@ class Lookups(Protocol):
         """Hold what a stretch of a topic says, or raise `Conflict` where Redis stands before it."""
 
     def parked(self, subjects: list[str]) -> dict[str, dict[str, bytes]]:
-        """Parked events by coordinates, of those people who have any."""
+        """Parked events by coordinates, of those people who have any: `PARKED_AT_ONCE` events in all at most."""
 
     def unpark(self, subject: str, coordinates: list[str]) -> None:
         """Forget parked events."""
@@ -120,6 +129,15 @@ class Lookups(Protocol):
 
     def set_authority(self, la: str, mode: str) -> None:
         """Take the authority's events from now on."""
+
+    def note_control(self, la: str, name: str, control: bytes) -> None:
+        """A control that is on the log, by its id."""
+
+    def controls(self, la: str) -> dict[str, bytes]:
+        """Controls that are in force or will be, by id."""
+
+    def forget_controls(self, la: str, names: list[str]) -> None:
+        """Controls that others have taken the place of."""
 
     def sign(self, la: str, signs: dict[str, int]) -> None:
         """Note signs of life."""

@@ -12,8 +12,8 @@ from streams.logs import logger
 from streams.logwriter import EHPS
 from streams.parking import Parking
 from streams.ports import Lookups, Topics
+from streams.registry import HISTORY, LIVE
 from streams.segments import Record
-from streams.store import HISTORY, LIVE
 from streams.views import View
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-import redis
 from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
 from ehps.advance import Step, advance, needs
@@ -32,6 +31,7 @@ from streams.logwriter import RECEIVED
 from streams.patience import Flag, Patience
 from streams.ports import Reader, States
 from streams.progress import Progress
+from streams.redisclient import ERRORS as REDIS_ERRORS
 from streams.telling import Teller, answered
 
 FAMILIES_MAX = 1000
@@ -187,7 +187,7 @@ class Scorer:
         self._teller.forget()
         try:
             self._stand(places)
-        except (StreamsError, redis.RedisError) as error:
+        except (StreamsError, *REDIS_ERRORS) as error:
             self._failed = error
             places = [TopicPartition(LOG, at.partition, OFFSET_BEGINNING) for at in places]
         reader.assign(places)

@@ -26,7 +26,9 @@ from streams.content import library as library_of
 from streams.errors import StreamsError
 from streams.kafka import partitions_of
 from streams.publish import publisher
-from streams.store import RedisStore, Registry, connect
+from streams.redisclient import connect
+from streams.registry import Registry
+from streams.store import RedisStore
 from streams.topicadmin import apply, plan
 
 READY_DEADLINE_S = 60.0

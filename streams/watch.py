@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
-import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
@@ -14,6 +12,8 @@ from streams import metrics
 from streams.config import Settings
 from streams.logs import logger
 from streams.progress import Progress
+from streams.redisclient import ERRORS as REDIS_ERRORS
+from streams.redisclient import client_of
 from streams.segments import Record
 from streams.watchdog import Watchdog
 from streams.web import Web
@@ -106,11 +106,9 @@ def unreachable(settings: Settings) -> list[str]:
             found.append(f"Kafka has no topic {LOG}: run `ehps topics apply`")
     except KafkaException:
         found.append("Kafka does not answer")
-    timeouts = {"socket_timeout": PROBE_S, "socket_connect_timeout": PROBE_S}
-    with redis.Redis.from_url(settings.redis, **timeouts) as server:
-        answered = False
-        with suppress(redis.RedisError):
-            answered = bool(server.ping())
-        if not answered:
-            found.append("Redis does not answer")
+    try:
+        with client_of(settings.redis, PROBE_S) as client:
+            client.ping()
+    except REDIS_ERRORS:
+        found.append("Redis does not answer")
     return found

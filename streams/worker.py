@@ -26,8 +26,10 @@ from streams.logwriter import LogWriter
 from streams.parking import Parking
 from streams.patience import utc_now
 from streams.recover import Recovery
+from streams.redisclient import connect
+from streams.registry import Registry
 from streams.scorer import Scorer
-from streams.store import RedisStore, Registry, connect
+from streams.store import RedisStore
 from streams.throttle import NoThrottle, Throttle
 from streams.views import Apply, View
 from streams.watch import Watch
@@ -102,7 +104,7 @@ def _scorer(settings: Settings, client: redis.Redis, library: Library, watch: Wa
         RedisStore(client),
         library,
         sender(settings, readers_of(settings)),
-        LogGuard(Kept(settings), topic_id(settings)),
+        LogGuard(Kept(settings), topic_id(settings), settings.scorer_group),
         batch_records=settings.batch_records,
         poll_s=settings.poll_s,
         progress=watch.loop("scorer"),
@@ -121,7 +123,7 @@ def _intake(
         return mine, LogWriter(mine, partitions)
 
     def parking() -> Parking:
-        return Parking(registry, tools()[1], utc_now)
+        return Parking(registry, *tools(), utc_now)
 
     def views() -> dict[str, View]:
         applies: dict[str, Apply] = {

@@ -111,7 +111,7 @@ def items_of(messages: Iterable[dict[str, Any]]) -> Iterator[Any]:
 def publish_history(settings: Settings, la: str, items: Iterable[Any]) -> int:
     """Tell an authority's past, with progress on a terminal; returns how many messages."""
     from streams.history import backfill
-    from streams.store import Registry
+    from streams.registry import Registry
 
     registry = Registry(require_redis(settings))
     progress, total = Progress(la), 0

@@ -116,7 +116,7 @@ def _read(path: Path, key: str, la: str | None) -> CensusImport:
 def _send(settings: Settings, census: CensusImport) -> tuple[int, str | None]:
     """As the past of its authority; where that is live already, as known now: its code is returned too."""
     from streams.publish import publisher
-    from streams.store import LIVE, Registry
+    from streams.registry import LIVE, Registry
 
     items = items_of(census.messages())
     if Registry(require_redis(settings)).authorities().get(census.la) != LIVE:

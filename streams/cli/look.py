@@ -143,7 +143,8 @@ def _explained(
 ) -> dict[str, Any]:
     from ehps.explain import explain as explained
     from streams.kafka import partition_of
-    from streams.store import RedisStore, Registry
+    from streams.registry import Registry
+    from streams.store import RedisStore
 
     store = RedisStore(client)
     known = Registry(client).authorities()

@@ -70,7 +70,7 @@ def dlq_redrive(
     from datetime import UTC, datetime
 
     from streams.redrive import Redriver
-    from streams.store import Registry
+    from streams.registry import Registry
     from streams.worker import readers_of, sender
 
     chosen = _chosen(what, code)
@@ -173,5 +173,5 @@ def _rebuild(settings: Settings, client: redis_client.Redis) -> Rebuild:
     def committed(partition: int) -> int:
         return groups.committed(settings.scorer_group, [(LOG, partition)])[LOG, partition]
 
-    guard = LogGuard(kept, topic_id(settings))
+    guard = LogGuard(kept, topic_id(settings), settings.scorer_group)
     return Rebuild(RedisStore(client), kept, committed, guard, library(settings.content))

@@ -46,11 +46,12 @@ def require_kafka(settings: Settings) -> None:
 
 def require_redis(settings: Settings) -> redis.Redis:
     """A client of a Redis that answers and never evicts."""
-    from streams.store import connect
+    from streams.redisclient import connect
 
-    parts = urlsplit(settings.redis)
-    if parts.hostname and not _listens(f"{parts.hostname}:{parts.port or 6379}"):
-        shown = f"{parts.hostname}:{parts.port or 6379}"
+    parts = [urlsplit(url) for url in settings.redis.split(",")]
+    addresses = [f"{part.hostname}:{part.port or 6379}" for part in parts if part.hostname]
+    if addresses and not any(map(_listens, addresses)):
+        shown = ",".join(addresses)
         msg = f"No Redis answers at {shown}: {_HELP} --redis or EHPS_REDIS."
         raise Problem(msg)
     return connect(settings.redis)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy import real
 from tests.chaos.campaign import Plan, campaign
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, OF_A_CLUSTER
 
 
 def main() -> int:
@@ -19,7 +19,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--families", type=int, default=600, help="of each simulated authority")
     parser.add_argument("--faults", type=int, default=3, help="most faults in a round")
-    parser.add_argument("--only", action="append", default=[], choices=sorted(FAULTS))
+    parser.add_argument(
+        "--cluster", action="store_true", help="Redis is a cluster of three masters"
+    )
+    known = sorted(FAULTS | OF_A_CLUSTER)
+    parser.add_argument("--only", action="append", default=[], choices=known)
     parser.add_argument("--folder", type=Path, help="kept afterwards; a temporary one by default")
     options = parser.parse_args()
     possible, reason = real.available()
@@ -32,6 +36,7 @@ def main() -> int:
         families=options.families,
         faults=options.faults,
         only=tuple(options.only),
+        cluster=options.cluster,
     )
     began = time.monotonic()
 

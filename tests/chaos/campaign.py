@@ -18,8 +18,10 @@ from schemas.topics import AGENCY_TOPICS, CONTROL, DECISIONS, LINKS, LOG, UNLINK
 from streams.errors import BrokerUnavailable
 from streams.groups import Groups
 from streams.kafka import watermarks_of
-from streams.store import RedisStore, Registry
-from tests.chaos.faults import FAULTS, LIVE_LA
+from streams.redisclient import ERRORS as REDIS_ERRORS
+from streams.registry import Registry
+from streams.store import RedisStore
+from tests.chaos.faults import LIVE_LA, faults_for
 from tests.chaos.fleet import Fleet
 from tests.chaos.oracle import Oracle, Verdict
 from tests.chaos.workload import Days, Workload
@@ -43,6 +45,7 @@ class Plan:
         faults: most faults in a round.
         only: names of faults to draw from; all where empty.
         script: the faults of each round by name, where they are not drawn.
+        cluster: whether Redis is a cluster.
     """
 
     rounds: int
@@ -53,13 +56,15 @@ class Plan:
     faults: int = 3
     only: tuple[str, ...] = ()
     script: tuple[tuple[str, ...], ...] = ()
+    cluster: bool = False
 
     def drawn(self, number: int, chance: random.Random) -> list[str]:
         """Names of the faults of a round (from 1)."""
         if self.script:
             return list(self.script[number - 1])
-        names = [name for name in FAULTS if not self.only or name in self.only]
-        weights = [FAULTS[name][1] for name in names]
+        faults = faults_for(cluster=self.cluster)
+        names = [name for name in faults if not self.only or name in self.only]
+        weights = [faults[name][1] for name in names]
         return chance.choices(names, weights, k=chance.randint(1, self.faults))
 
 
@@ -87,6 +92,7 @@ class Report:
             "ok": self.verdict.clean and self.rounds == self.plan.rounds,
             "rounds": self.rounds,
             "seed": self.plan.seed,
+            "redis": "cluster" if self.plan.cluster else "one server",
             "faults": self.faults.total(),
             "faults_by_kind": dict(sorted(self.faults.items())),
             "records": self.counts["inputs"],
@@ -111,10 +117,10 @@ class Report:
 def campaign(plan: Plan, folder: Path, say: Callable[[str], None]) -> Report:
     """Run the rounds; ends at the first that is not clean, with everything left in `folder`."""
     report, began = Report(plan), time.monotonic()
-    fleet = Fleet(folder, say)
+    fleet = Fleet(folder, say, cluster=plan.cluster)
     try:
         fleet.start()
-        _set_live(fleet)
+        set_live(fleet)
         oracle, days = Oracle(fleet.kafka.bootstrap), Days(fleet, plan.seed, plan.families)
         for number in range(1, plan.rounds + 1):
             say(f"round {number} of {plan.rounds}")
@@ -137,16 +143,17 @@ def _round(
     oracle: Oracle,
     report: Report,
 ) -> None:
+    known = faults_for(cluster=report.plan.cluster)
     work = Workload(fleet, days, report.plan.days, report.plan.day_s)
     work.start()
     for name in faults:
         time.sleep(chance.uniform(0.1, 1.5))
         report.faults[name] += 1
-        FAULTS[name][0](fleet, chance)
+        known[name][0](fleet, chance)
     fleet.wake()
     work.finish()
     began = time.monotonic()
-    _come_to_rest(fleet)
+    come_to_rest(fleet)
     took = time.monotonic() - began
     report.recovery_s.append(took)
     with fleet.client() as client:
@@ -157,7 +164,7 @@ def _round(
     )
 
 
-def _set_live(fleet: Fleet) -> None:
+def set_live(fleet: Fleet) -> None:
     """One authority with a live clock, put in force through the control topic."""
     moment = datetime.now(UTC).replace(microsecond=0)
     control = Library.packaged().default_control(LIVE_LA, moment)
@@ -173,14 +180,14 @@ def _set_live(fleet: Fleet) -> None:
             time.sleep(0.1)
 
 
-def _come_to_rest(fleet: Fleet) -> None:
+def come_to_rest(fleet: Fleet) -> None:
     """Wait until everything sent is on the log and scored, and nothing moves any more."""
     groups, deadline = Groups(fleet.settings.kafka), time.monotonic() + RECOVERY_DEADLINE_S
     calm, before, behind = 0, None, "nothing was seen"
     while calm < CALM_LOOKS:
         try:
             behind, seen = _look(fleet, groups)
-        except (BrokerUnavailable, OSError) as error:
+        except (BrokerUnavailable, OSError, *REDIS_ERRORS) as error:
             behind, seen = str(error), None
         calm = calm + 1 if not behind and seen == before else 0
         before = seen

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import Producer
 
+from deploy.redis_cluster import NODE_TIMEOUT_MS, SLOTS
 from schemas.control import ControlMessage, Heartbeat
 from schemas.topics import CONTROL
+from tests.chaos.disks import full_disk
 from tests.chaos.fleet import SCORERS_MAX, Fleet
 
 SESSION_S = 10.0
@@ -80,11 +82,48 @@ def kill_redis(fleet: Fleet, chance: random.Random) -> None:
     fleet.redis.start()
 
 
+def fill_redis_disk(fleet: Fleet, chance: random.Random) -> None:
+    """Redis can write no file for a while, and refuses every change."""
+    pid = fleet.redis.pid
+    if pid is not None:
+        fleet.say("no room on Redis's disk")
+        with full_disk(pid):
+            time.sleep(chance.uniform(1, 5))
+
+
+def fill_the_brokers_disk(fleet: Fleet, chance: random.Random) -> None:
+    """The broker can write no file: it ends itself, and is started again once there is room."""
+    pid = fleet.kafka.pid
+    if pid is not None:
+        fleet.say("no room on the broker's disk")
+        with full_disk(pid):
+            time.sleep(chance.uniform(1, 5))
+        fleet.kafka.restart()
+
+
 def flush_redis(fleet: Fleet, chance: random.Random) -> None:
     """FLUSHALL."""
     fleet.say("flush Redis")
     with fleet.client() as client:
         client.flushall()
+
+
+def fail_over(fleet: Fleet, chance: random.Random) -> None:
+    """Kill -9 of a master: its replica takes over, without the last writes perhaps; it comes back as a replica."""
+    slot = chance.randrange(SLOTS)
+    fleet.say(f"kill -9 the master of slot {slot}")
+    fleet.redis.master_of(slot).kill()
+    time.sleep(chance.uniform(0, 3 * NODE_TIMEOUT_MS / 1000))
+    fleet.redis.start()
+
+
+def deaf_master(fleet: Fleet, chance: random.Random) -> None:
+    """SIGSTOP of a master until its replica has taken over: it goes on in the belief that it still is one."""
+    slot = chance.randrange(SLOTS)
+    pid = fleet.redis.master_of(slot).pid
+    fleet.say(f"pause the master of slot {slot} until it is replaced")
+    with fleet.paused(pid):
+        time.sleep(NODE_TIMEOUT_MS / 1000 + chance.uniform(1, 3))
 
 
 def put_redis_back(fleet: Fleet, chance: random.Random) -> None:
@@ -147,6 +186,8 @@ FAULTS: dict[str, tuple[Fault, int]] = {
         (kill_the_broker, 2),
         (pause_a_server, 3),
         (kill_redis, 4),
+        (fill_redis_disk, 2),
+        (fill_the_brokers_disk, 1),
         (flush_redis, 2),
         (put_redis_back, 3),
         (put_redis_far_back, 1),
@@ -155,6 +196,19 @@ FAULTS: dict[str, tuple[Fault, int]] = {
     )
 }
 """Every fault, and how often it comes in comparison with the others."""
+OF_ONE_REDIS = (kill_redis, fill_redis_disk, put_redis_back, put_redis_far_back)
+OF_A_CLUSTER: dict[str, tuple[Fault, int]] = {
+    "fail_over": (fail_over, 6),
+    "deaf_master": (deaf_master, 3),
+}
+
+
+def faults_for(*, cluster: bool) -> dict[str, tuple[Fault, int]]:
+    """Faults that a fleet can have, and how often each comes in comparison with the others."""
+    if not cluster:
+        return FAULTS
+    both = {name: fault for name, fault in FAULTS.items() if fault[0] not in OF_ONE_REDIS}
+    return both | OF_A_CLUSTER
 
 
 def _any(fleet: Fleet, chance: random.Random, role: str = "") -> str:

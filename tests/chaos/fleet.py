@@ -15,7 +15,9 @@ import redis
 
 from deploy.child import Child
 from deploy.real import RealKafka, RealRedis
+from deploy.redis_cluster import RealRedisCluster
 from streams.config import Settings
+from streams.redisclient import client_of
 
 LOG_PARTITIONS = 4
 RESTART_DELAY_S = 0.5
@@ -66,12 +68,13 @@ class Fleet:
     Args:
         folder: everything is kept here.
         say: told what is done, one line each.
+        cluster: whether Redis is a cluster of three masters, each with a replica.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None], *, cluster: bool = False) -> None:
         self.folder, self.say = folder, say
         self.kafka = RealKafka(folder / "kafka")
-        self.redis = RealRedis(folder / "redis")
+        self.redis = (RealRedisCluster if cluster else RealRedis)(folder / "redis")
         self.workers: dict[str, Worker] = {}
         self._lock = threading.RLock()
         self._stop = threading.Event()
@@ -166,7 +169,7 @@ class Fleet:
 
     def client(self) -> redis.Redis:
         """A client of Redis."""
-        return redis.Redis.from_url(self.redis.url, socket_timeout=30)
+        return client_of(self.redis.url, 30)
 
     def stop(self) -> None:
         """End everything."""

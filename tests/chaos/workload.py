@@ -17,13 +17,14 @@ from schemas.topics import AGENCY_TOPICS, LINKS, source_of
 from streams.errors import DeliveryFailed
 from streams.kafka import Sender, producer
 from streams.logwriter import LogWriter
-from streams.store import HISTORY, Registry
+from streams.registry import HISTORY, Registry
 from streams.throttle import NoThrottle
 from tests.chaos.fleet import LOG_PARTITIONS, Fleet
 
 DAY_S = 86_400
 WEEKS = 40
 """An authority's weeks; then comes the next authority."""
+START = date.fromisoformat("2025-09-01")
 MALFORMED = 0.01
 Coordinate = tuple[str, int, int]
 
@@ -103,9 +104,11 @@ class Workload(threading.Thread):
 class Days(Iterator[tuple[str, datetime, list[Told], dict[str, datetime]]]):
     """Days of one authority after another: authority, end of the day, messages, last signs of life."""
 
-    def __init__(self, fleet: Fleet, seed: int, families: int) -> None:
+    def __init__(
+        self, fleet: Fleet, seed: int, families: int, weeks: int = WEEKS, start: date = START
+    ) -> None:
         self._fleet, self._random, self._families = fleet, random.Random(seed), families
-        self._number = 0
+        self._weeks, self._start, self._number = weeks, start, 0
         self._rest: Iterator[tuple[str, datetime, list[Told], dict[str, datetime]]] = iter(())
 
     def __next__(self) -> tuple[str, datetime, list[Told], dict[str, datetime]]:
@@ -119,8 +122,10 @@ class Days(Iterator[tuple[str, datetime, list[Told], dict[str, datetime]]]):
     def _authority(self) -> Iterator[tuple[str, datetime, list[Told], dict[str, datetime]]]:
         self._number += 1
         la = f"E0600{self._number:04d}"
-        start = date.fromisoformat("2025-09-01")
-        world = World(self._families, WEEKS, self._random.randrange(1 << 30), start, la, MALFORMED)
+        start = self._start
+        world = World(
+            self._families, self._weeks, self._random.randrange(1 << 30), start, la, MALFORMED
+        )
         self._set_up(la, start)
         signs: dict[str, datetime] = {}
         for number, group in groupby(world.simulate(), key=lambda message: message.known // DAY_S):

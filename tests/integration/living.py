@@ -18,7 +18,7 @@ from schemas.topics import AGENCY_TOPICS, CONTROL, DECISIONS, LINKS, LOG
 from streams.history import Groups
 from streams.kafka import watermarks
 from streams.publish import publisher
-from streams.store import connect
+from streams.redisclient import connect
 from streams.up import Stack, running, set_live
 
 LA = "E06000023"

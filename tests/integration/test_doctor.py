@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from redis import Redis
 from deploy.embedded import EmbeddedBroker, EmbeddedValkey
 from ehps.log import RecordKind, pack_other
 from ehps.state import Authority, Partition
-from schemas.topics import LOG, dead_letter_topic
-from streams import checks
+from schemas.topics import LINKS, LOG, dead_letter_topic
+from streams import checks, room
 from streams.cli.app import run
 from streams.config import Settings
 from streams.doctor import examine
 from streams.kafka import producer
 from streams.logwriter import EHPS
-from streams.store import LIVE, Registry, tag
+from streams.ports import Stretch
+from streams.registry import LIVE, Registry
+from streams.store import tag
 from streams.topicadmin import apply, plan
 from tests.integration.conftest import Kafka
 from tests.integration.living import LA, eventually
@@ -112,6 +115,32 @@ def test_states_of_another_log_are_told(
     client = Redis.from_url(settings.redis)
     client.mset({f"{tag(0)}:offset": 1, f"{tag(0)}:guard": orjson.dumps(seal)})
     assert said in causes(settings)["log_differs"]
+
+
+def test_look_ups_that_redis_lost_are_named_until_they_are_read_again(settings: Settings) -> None:
+    commit(settings, settings.agents_group, LINKS, 0, 3)
+    assert f"{LINKS} is held up to 0, 3 was finished" in causes(settings)["lookups_behind"]
+    Registry(Redis.from_url(settings.redis)).learn(Stretch(LINKS, 0, 0, 3))
+    assert "lookups_behind" not in causes(settings)
+
+
+def test_scorers_of_another_group_on_the_same_states_are_named(settings: Settings) -> None:
+    heartbeat(settings, datetime.now(UTC), datetime.now(UTC))
+    client = Redis.from_url(settings.redis)
+    seal = {"topic_id": "embedded", "digest": "0" * 64, "group": "trial-scorer"}
+    client.mset({f"{tag(0)}:guard": orjson.dumps(seal)})
+    assert "1 partitions were last committed by trial-scorer" in causes(settings)["two_owners"]
+    client.mset({f"{tag(0)}:guard": orjson.dumps(seal | {"group": settings.scorer_group})})
+    assert "two_owners" not in causes(settings)
+
+
+def test_a_disk_without_room_for_segments_is_named(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = settings.model_copy(update={"segments": tmp_path})
+    assert "disk_full" not in causes(here)
+    monkeypatch.setattr(room, "ROOM_MIN_BYTES", 1 << 60)
+    assert "the archiver waits" in causes(here)["disk_full"]
 
 
 def test_states_that_stand_behind_the_end_of_the_log_are_told(settings: Settings) -> None:
@@ -208,20 +237,29 @@ def test_missing_and_differing_topics_and_roles_that_nobody_runs_are_named(
     first = causes(here)
     apply(here.kafka, plan(here.kafka, 2, embedded=False))
     then = eventually(lambda: steady(here))
-    reader = Consumer(
-        {"bootstrap.servers": here.kafka, "group.id": here.scorer_group, "log_level": 2}
-    )
-    reader.subscribe([LOG])
+    reader = scorer_of(here)
     deadline = time.monotonic() + 30
     while not reader.assignment() and time.monotonic() < deadline:
         reader.poll(0.1)
     running = eventually(lambda: steady(here))
+    with closing(scorer_of(here)) as newcomer:  # and the first does not answer the group
+        newcomer.poll(0.5)
+        eventually(lambda: "rebalancing" in causes(here))
     reader.close()
     assert {"topics_missing", "topics_differ", "no_scorer", "no_intake"} <= first.keys()
     assert "retention.ms" in first["topics_differ"]
     assert "topics_missing" not in then
     assert "no_scorer" not in running
     assert "no_intake" in running
+
+
+def scorer_of(settings: Settings) -> Consumer:
+    """A member of the scorers' group that reads when it is asked to."""
+    reader = Consumer(
+        {"bootstrap.servers": settings.kafka, "group.id": settings.scorer_group, "log_level": 2}
+    )
+    reader.subscribe([LOG])
+    return reader
 
 
 def steady(settings: Settings) -> dict[str, str] | None:

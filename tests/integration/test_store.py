@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 import pytest
 from redis import Redis
 
+from deploy.redis_cluster import RealRedisCluster
 from ehps.advance import Needs, Step
 from ehps.replay import MemoryStore
 from streams.errors import Conflict, LookupsLost
-from streams.ports import Link, Parked, Stretch
-from streams.store import RedisStore, Registry, prefix, tag
+from streams.ports import PARKED_AT_ONCE, Link, Parked, Stretch
+from streams.redisclient import connect
+from streams.registry import Registry
+from streams.store import RedisStore, prefix, tag
 from tests.sim import redis as model
 
 SEQUENCES, COMMANDS = 300, 40
@@ -32,11 +37,18 @@ class Calm:
         return do()
 
 
-@pytest.fixture
-def client(redis: str) -> Iterator[Redis]:
-    with Redis.from_url(redis) as server:
-        yield server
-        server.flushall()
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    with RealRedisCluster() as servers:
+        yield servers.url
+
+
+@pytest.fixture(params=["redis", "cluster"])
+def client(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """One server, and a cluster of three masters."""
+    with connect(request.getfixturevalue(request.param)) as servers:
+        yield servers
+        servers.flushall()
 
 
 def answer(call: Callable[[], Any]) -> Any:
@@ -105,8 +117,7 @@ def lookup_commands(seed: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
             ends[partition] = max(ends[partition], stretch.end)
         yield chance.choice(
             (
-                ("learn", (stretch, links, parked)),
-                ("learn", (stretch, links, parked)),
+                *[("learn", (stretch, links, parked))] * 6,
                 ("families_of", (list(PEOPLE),)),
                 ("links", (PEOPLE, stretch)),
                 ("positions", ("ehps.links.v1",)),
@@ -120,6 +131,9 @@ def lookup_commands(seed: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
                 ("set_authority", (chance.choice(LAS), chance.choice(("history", "live")))),
                 ("sign", (LAS[0], {"police": chance.randint(1, 9)})),
                 ("signs", (LAS[0],)),
+                ("note_control", (LAS[0], f"c{chance.randint(0, 2)}", chance.randbytes(3))),
+                ("controls", (LAS[0],)),
+                ("forget_controls", (LAS[0], [f"c{chance.randint(0, 2)}"])),
                 ("lose", ()),
             )
         )
@@ -156,8 +170,15 @@ DEFECTS = {
     "timers that end stay": ("_commit", "'ZREM'", "'ZSCORE'", run_stores),
     "due families are not read": ("_read", "if not seen[found[m]]", "if false", run_stores),
     "no comparison at learning": ("_learn", "held < tonumber(ARGV[2])", "false", run_lookups),
-    "the last link wins": ("_learn", "not known or known < ARGV[5 + n]", "true", run_lookups),
+    "the last link wins": ("_learn", "not known or known < ARGV[4 + n]", "true", run_lookups),
     "positions go back": ("_learn", "tonumber(ARGV[3]) > held", "true", run_lookups),
+    "the last sign of life wins": ("_sign", "tonumber(ARGV[n + 1]) > held", "true", run_lookups),
+    "links without their position": (
+        "_links",
+        "redis.call('HGET', KEYS[1], ARGV[1])",
+        "'99'",
+        run_lookups,
+    ),
 }
 
 
@@ -166,7 +187,7 @@ def test_a_defect_in_a_script_shows(
     client: Redis, monkeypatch: pytest.MonkeyPatch, defect: str
 ) -> None:
     script, old, new, run = DEFECTS[defect]
-    owner = Registry if script == "_learn" else RedisStore
+    owner = RedisStore if script in ("_read", "_commit") else Registry
     prepare = owner.__init__
 
     def broken(self: Any, server: Redis) -> None:
@@ -189,15 +210,39 @@ def test_offset_and_guard_are_read_together(client: Redis) -> None:
     assert store.standing(3) == (5, {"digest": "d"})
 
 
-def test_no_more_is_parked_for_a_person_than_the_bound(
-    client: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("streams.store.PARKED_PER_PERSON_MAX", 2)
-    registry = Registry(client)
-    events = [Parked(PEOPLE[0], f"t/0/{number}", b"x") for number in range(5)]
-    registry.learn(Stretch("ehps.unlinked.v1", 0, 0, 5), parked=events)
+def test_everything_parked_for_a_person_is_held_and_read_in_bounded_calls(client: Redis) -> None:
+    registry, most = Registry(client), PARKED_AT_ONCE
+    places = [f"t/0/{number}" for number in range(2 * most + 1)]
+    registry.learn(
+        Stretch("ehps.unlinked.v1", 0, 0, len(places)),
+        parked=[Parked(PEOPLE[number % 2], place, b"x") for number, place in enumerate(places)],
+    )
+    read: list[list[str]] = []
+    while found := registry.parked(list(PEOPLE)):
+        read.append([place for events in found.values() for place in events])
+        for subject, events in found.items():
+            registry.unpark(subject, list(events))
 
-    assert list(registry.parked(PEOPLE)[PEOPLE[0]]) == ["t/0/0", "t/0/1"]
+    assert [len(some) for some in read] == [most, most, 1]
+    assert sorted(chain(*read)) == sorted(places)
+    assert registry.parked_subjects() == []
+
+
+def test_of_two_signs_of_life_at_the_same_time_the_greater_is_kept(client: Redis) -> None:
+    """Several intakes write: what was read before another wrote must not decide."""
+    registry = Registry(client)
+    with ThreadPoolExecutor(8) as intakes:
+        list(intakes.map(lambda at: registry.sign(LAS[0], {"police": at}), range(1000, 0, -1)))
+        list(intakes.map(lambda at: registry.sign(LAS[0], {"housing": at}), range(1, 1001)))
+
+    assert registry.signs(LAS[0]) == {"police": 1000, "housing": 1000}
+
+
+def test_the_partitions_of_the_log_are_spread_over_a_cluster(cluster: str) -> None:
+    with connect(cluster) as client:
+        homes = {client.get_node_from_key(tag(partition)).port for partition in range(8)}
+
+    assert len(homes) == 3
 
 
 def test_a_batch_that_was_read_before_a_rebuild_switched_cannot_be_committed(
@@ -216,4 +261,4 @@ def test_a_batch_that_was_read_before_a_rebuild_switched_cannot_be_committed(
     assert (after.offset, after.partition) == (5, b"rebuilt")
     assert after.families == {"E06000023:f-1": b"healed"}
     assert store.offset(7) == 5
-    assert b"damaged" not in {client.get(key) for key in client.keys("*")}
+    assert b"damaged" not in {client.get(key) for key in client.scan_iter()}

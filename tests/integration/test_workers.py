@@ -23,7 +23,8 @@ from streams.config import Settings
 from streams.history import Groups
 from streams.kafka import Sender, producer
 from streams.logwriter import EHPS, LogWriter
-from streams.store import RedisStore, connect
+from streams.redisclient import connect
+from streams.store import RedisStore
 from streams.throttle import NoThrottle
 from tests.integration.living import LA, eventually, page
 

@@ -14,7 +14,7 @@ from streams.intake import Intake
 from streams.kafka import Sender, record_of
 from streams.logwriter import LogWriter
 from streams.parking import Parking
-from streams.patience import PASSING, Patience
+from streams.patience import Patience, passes
 from streams.recover import Recovery
 from streams.scorer import Scorer
 from streams.segments import Record
@@ -66,12 +66,9 @@ class Process:
             work()
         except Crash:
             self.reader = None
-        except PASSING as error:
-            if self.reader is not None:
-                self.world.deaths.append(f"{type(self).__name__}: {error!r}")
-            self.reader = None
         except Exception as error:  # noqa: BLE001  (whatever it is, no process may end so)
-            self.world.deaths.append(f"{type(self).__name__}: {error!r}")
+            if self.reader is not None or not passes(error):
+                self.world.deaths.append(f"{type(self).__name__}: {error!r}")
             self.reader = None
         finally:
             self.busy = False
@@ -192,7 +189,7 @@ class Agents(Process):
 def views(process: Process, registry: Lookups) -> dict[str, View]:
     """As a worker composes them."""
     clock, topics = process.world.clock, Topics(process.world, AGENTS)
-    parking = Parking(registry, process.tools()[1], clock)
+    parking = Parking(registry, *process.tools(), clock)
     applies = {
         CONTROL: Controls(registry, *process.tools(), LIBRARY, clock).take,
         LINKS: Links(registry, *process.tools(), parking, clock).take,
@@ -204,7 +201,7 @@ def views(process: Process, registry: Lookups) -> dict[str, View]:
 def recovery(process: Process, registry: Lookups) -> Recovery:
     """As a worker composes it."""
     topics, clock = Topics(process.world, AGENTS), process.world.clock
-    parking = Parking(registry, process.tools()[1], clock)
+    parking = Parking(registry, *process.tools(), clock)
     return Recovery(registry, topics, list(views(process, registry).values()), parking)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,8 +13,7 @@ import orjson
 from ehps.advance import Needs, Snapshot, Step
 from ehps.replay import MemoryStore
 from streams.errors import Conflict, LookupsLost
-from streams.ports import Link, Parked, Stretch
-from streams.store import PARKED_PER_PERSON_MAX
+from streams.ports import PARKED_AT_ONCE, Link, Parked, Stretch
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -33,6 +33,7 @@ class Contents:
     authorities: dict[str, str] = field(default_factory=dict)
     signs: dict[str, dict[str, int]] = field(default_factory=dict)
     positions: dict[str, dict[int, int]] = field(default_factory=dict)
+    controls: dict[str, dict[str, bytes]] = field(default_factory=dict)
     whole: bool = False
 
     def store(self, partition: int) -> MemoryStore:
@@ -51,6 +52,7 @@ class Contents:
             dict(self.authorities),
             {name: dict(held) for name, held in self.signs.items()},
             {name: dict(held) for name, held in self.positions.items()},
+            {name: dict(held) for name, held in self.controls.items()},
             self.whole,
         )
 
@@ -153,19 +155,20 @@ class Lookups:
         if at < stretch.start:
             raise Conflict(f"{stretch}: {at}")
         for link in links:
-            text = f"{link.version}|{link.family or ''}"
+            text = "|".join(link.order)
             held.links[link.subject] = max(held.links.get(link.subject, ""), text)
         for event in parked:
-            mine = held.parked.setdefault(event.subject, {})
-            if len(mine) < PARKED_PER_PERSON_MAX:
-                mine[event.coordinates] = event.record
+            held.parked.setdefault(event.subject, {})[event.coordinates] = event.record
         if stretch.end > at:
             positions[stretch.partition] = stretch.end
 
     def parked(self, subjects: list[str]) -> dict[str, dict[str, bytes]]:
         def answer() -> dict[str, dict[str, bytes]]:
-            held = self.redis.held.parked
-            return {subject: dict(held[subject]) for subject in subjects if held.get(subject)}
+            held, left, found = self.redis.held.parked, PARKED_AT_ONCE, {}
+            for subject in subjects:
+                found[subject] = dict(islice(held.get(subject, {}).items(), left))
+                left -= len(found[subject])
+            return {subject: events for subject, events in found.items() if events}
 
         return self.world.ask(answer)
 
@@ -210,6 +213,22 @@ class Lookups:
     def set_authority(self, la: str, mode: str) -> None:
         self._set_up[la] = mode
         self.world.ask(lambda: self.redis.writing().authorities.update({la: mode}))
+
+    def note_control(self, la: str, name: str, control: bytes) -> None:
+        self.world.ask(
+            lambda: self.redis.writing().controls.setdefault(la, {}).update({name: control})
+        )
+
+    def controls(self, la: str) -> dict[str, bytes]:
+        return self.world.ask(lambda: dict(self.redis.held.controls.get(la, {})))
+
+    def forget_controls(self, la: str, names: list[str]) -> None:
+        def drop() -> None:
+            mine = self.redis.writing().controls.get(la, {})
+            for name in names:
+                mine.pop(name, None)
+
+        self.world.ask(drop)
 
     def sign(self, la: str, signs: dict[str, int]) -> None:
         def note() -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from schemas.control import Heartbeat
 from streams.logwriter import LogWriter
-from streams.store import HISTORY, LIVE
+from streams.registry import HISTORY, LIVE
 from tests.sim.broker import LOG_PARTITIONS
 from tests.sim.inputs import LA, LIBRARY
 from tests.sim.processes import Agents

@@ -86,6 +86,13 @@ class World:
         agents.act(agents.pulse)
         self._settle()
 
+    def tell(self, *messages: Input) -> None:
+        """Messages in peace, until nothing moves."""
+        self._waiting = list(messages)
+        while self._waiting:
+            self._publish()
+        self._settle()
+
     # What processes see
 
     def call(self, do: Callable[[], T], lost: Callable[[], Exception] | None = None) -> T:

@@ -106,9 +106,12 @@ def test_compose_mounts_files_that_exist_and_scrapes_services_that_run() -> None
 
 
 def test_operations_say_what_to_do_for_every_cause_that_doctor_names() -> None:
-    code = (ROOT / "streams" / "checks.py").read_text() + (
-        ROOT / "streams" / "doctor.py"
-    ).read_text()
+    modules = ("checks", "room", "doctor")
+    code = "".join((ROOT / "streams" / f"{name}.py").read_text() for name in modules)
     named = set(re.findall(r'Finding\(\s*f?"(\w+)', code)) - {"no_"}
-    said = set(re.findall(r"`([a-z]+_[a-z]+|stuck|behind|refusing)`", OPERATIONS.read_text()))
+    said = set(
+        re.findall(
+            r"`([a-z]+(?:_[a-z]+)+|stuck|behind|refusing|rebalancing)`", OPERATIONS.read_text()
+        )
+    )
     assert named | {"no_scorer", "no_intake"} <= said

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from ehps.library import Library
@@ -14,8 +15,8 @@ from streams.controls import Controls
 from streams.kafka import Sender
 from streams.logwriter import LogWriter
 from streams.ports import Stretch
+from streams.registry import HISTORY, LIVE
 from streams.segments import Record
-from streams.store import HISTORY, LIVE
 from streams.throttle import NoThrottle
 
 LA = "E06000023"
@@ -51,6 +52,9 @@ class Lookups:
 
     def set_authority(self, la: str, mode: str) -> None:
         self.modes[la] = mode
+
+    def note_control(self, la: str, name: str, control: bytes) -> None:
+        assert orjson.loads(control)["id"] == name
 
     def learn(self, stretch: Stretch, **_: Any) -> None:
         assert stretch.end == 1

@@ -24,9 +24,9 @@ from streams.deadletters import (
 from streams.errors import LogMismatch
 from streams.logs import described
 from streams.progress import Progress
+from streams.redisclient import shown
 from streams.redrive import send_back
 from streams.segments import Record
-from streams.store import shown
 from streams.watchdog import Watchdog
 
 
