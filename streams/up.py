@@ -33,6 +33,8 @@ READY_DEADLINE_S = 60.0
 RESTART_DELAY_S = (0.5, 30.0)
 CALM_S = 60.0
 """A worker that ran this long is started again at once when it dies."""
+ENDED = "worker.ended"
+"""Event in a worker's log: it ended by itself, with this `code`."""
 Note = Callable[[str], None]
 
 
@@ -85,7 +87,7 @@ class Workers:
                 continue
             self._delay[words] = delay * 2
             self.restarts += 1
-            self._note(f"worker {' '.join(words)} ended; started again (log: {self._log(words)})")
+            self._tell(words, child.code)
             self._start(words)
 
     def stop(self) -> None:
@@ -107,11 +109,22 @@ class Workers:
         if self._settings.metrics_port:  # one port a worker, from the one given upwards
             port = self._settings.metrics_port + self._roles.index(words)
             environment["EHPS_METRICS_PORT"] = str(port)
-        self._children[words] = _deploy("child").Child(command, self._log(words), environment)
+        log = log_of(self._settings.data_dir, words)
+        self._children[words] = _deploy("child").Child(command, log, environment)
         self._started[words] = time.monotonic()
 
-    def _log(self, words: tuple[str, ...]) -> Path:
-        return self._settings.data_dir / f"worker-{'-'.join(words)}.log"
+    def _tell(self, words: tuple[str, ...], code: int) -> None:
+        """Tell that a worker ended, here and in its log, which `doctor` reads."""
+        log, role = log_of(self._settings.data_dir, words), " ".join(words)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        with log.open("a") as file:
+            file.write(json.dumps({"event": ENDED, "code": code, "timestamp": at}) + "\n")
+        self._note(f"worker {role} ended (code {code}); started again (log: {log})")
+
+
+def log_of(data_dir: Path, words: Sequence[str]) -> Path:
+    """The log of one worker of a stack."""
+    return data_dir / f"worker-{'-'.join(words)}.log"
 
 
 def _deploy(module: str) -> Any:
