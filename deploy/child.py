@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from streams.errors import StreamsError
+
 # Beside the server waits a reader of a pipe that only the parent holds: it closes when the parent
 # ends, however it ends (also by SIGKILL), and the server is then told to stop. The shell itself
 # waits for the server, so that it is gone when the server is, and hands on how it ended. A signal
@@ -29,8 +31,8 @@ exit "$code"
 _LOG_TAIL_BYTES = 2000
 
 
-class ServerFailed(RuntimeError):
-    """A server did not start; the message carries the end of its log."""
+class ServerFailed(StreamsError):
+    """A server did not start, or ended by itself; the message carries the end of its log."""
 
 
 def free_port() -> int:

@@ -44,12 +44,23 @@ class StackFailed(StreamsError):
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What runs: `segments` and `limitation` only with the embedded broker."""
+    """What runs: `segments` and `limitation` only with the embedded broker, `valkey` if embedded."""
 
     settings: Settings
     workers: Workers
     segments: Any = None
     limitation: str | None = None
+    valkey: Any = None
+
+    def tend(self) -> None:
+        """Start again what may be; call it about once a second.
+
+        Raises:
+            StackFailed: the embedded Valkey ended, and with it every state.
+        """
+        self.workers.tend()
+        if self.valkey is not None and (how := self.valkey.ended()) is not None:
+            raise StackFailed(f"Valkey: {how}")
 
 
 class Workers:
@@ -150,9 +161,10 @@ def running(
     data_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         embedded = _deploy("embedded")
+        valkey = None
         if redis is None:
-            server = stack.enter_context(embedded.EmbeddedValkey(data_dir / "valkey"))
-            redis = str(server.url)
+            valkey = stack.enter_context(embedded.EmbeddedValkey(data_dir / "valkey"))
+            redis = str(valkey.url)
         limitation, segments = None, None
         if kafka is None:
             broker = stack.enter_context(embedded.EmbeddedBroker())
@@ -172,7 +184,7 @@ def running(
         stack.callback(children.stop)
         stack.callback(_deafen)
         children.start()
-        yield Stack(settings, children, segments, limitation)
+        yield Stack(settings, children, segments, limitation, valkey)
 
 
 def _settings(data_dir: Path, kafka: str, redis: str, segments: Any) -> Settings:

@@ -263,7 +263,9 @@ def test_the_stack_command_ends_when_a_server_ends_and_says_which(
 
 def _kafka_in(folder: Path) -> int:
     """The process of the broker whose files are in a folder: not the shell that keeps it."""
-    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True
+    )
     found = [
         line
         for line in listed.stdout.splitlines()

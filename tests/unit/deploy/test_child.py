@@ -35,6 +35,11 @@ def children() -> set[str]:
     return {line for line in listed.stdout.splitlines() if "ps -o" not in line}
 
 
+def pipes() -> int:
+    """How many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -44,14 +49,14 @@ def exists(pid: int) -> bool:
 
 
 def test_a_server_that_ends_leaves_no_shell_and_no_pipe(tmp_path: Path) -> None:
-    before, files = children(), len(os.listdir("/proc/self/fd"))
+    before, files = children(), pipes()
 
     held = [Child(["true"], tmp_path / "log") for _ in range(5)]
     ended = eventually(lambda: not any(child.alive() for child in held))
 
     assert ended
     assert eventually(lambda: children() == before)
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert pipes() == files
 
 
 def test_how_a_server_ended_is_known(tmp_path: Path) -> None:
