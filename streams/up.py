@@ -23,6 +23,7 @@ from schemas.control import ControlMessage
 from schemas.topics import CONTROL, EMBEDDED_PARTITIONS, LOG
 from streams.config import STACK_FILE, Settings
 from streams.content import library as library_of
+from streams.crashes import write_ended
 from streams.errors import StreamsError
 from streams.kafka import partitions_of
 from streams.publish import publisher
@@ -33,8 +34,6 @@ READY_DEADLINE_S = 60.0
 RESTART_DELAY_S = (0.5, 30.0)
 CALM_S = 60.0
 """A worker that ran this long is started again at once when it dies."""
-ENDED = "worker.ended"
-"""Event in a worker's log: it ended by itself, with this `code`."""
 Note = Callable[[str], None]
 
 
@@ -127,9 +126,7 @@ class Workers:
     def _tell(self, words: tuple[str, ...], code: int) -> None:
         """Tell that a worker ended, here and in its log, which `doctor` reads."""
         log, role = log_of(self._settings.data_dir, words), " ".join(words)
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        with log.open("a") as file:
-            file.write(json.dumps({"event": ENDED, "code": code, "timestamp": at}) + "\n")
+        write_ended(log, code, datetime.now(UTC))
         self._note(f"worker {role} ended (code {code}); started again (log: {log})")
 
 

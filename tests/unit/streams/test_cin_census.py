@@ -452,7 +452,7 @@ class TestRefusal:
             read(census("", HEADER.replace(">801<", f">{lea}<")))
 
     def test_another_authority_than_the_files_is_refused(self) -> None:
-        with pytest.raises(AuthorityDiffers, match="Bristol.*not of E09000007.*--other-authority"):
+        with pytest.raises(AuthorityDiffers, match=r"Bristol.*not of E09000007.*--other-authority"):
             read(census(child(episode())), la="E09000007")
 
     def test_another_authority_than_the_files_is_warned_of_where_it_is_meant(self) -> None:
