@@ -140,7 +140,12 @@ def explain(
         (f"{part['points']:g}", part["label"], part["facts_total"], _days(part))
         for part in document["contributions"]
     ]
-    table("", ("points", "what", "facts", "on"), rows)
+    if rows:
+        table("", ("points", "what", "facts", "on"), rows)
+    decided = document["last_decision"]
+    if decided is not None:
+        action = decided["action"].replace("_", " ")
+        say(f"Last decision: {action}, on {decided['at'][:10]}, of alert {decided['alert_id']}.")
     if document["combinations"]:
         say(f"Combinations: {', '.join(document['combinations'])}")
 

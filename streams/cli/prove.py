@@ -113,11 +113,11 @@ def reconcile(
 def account_lines(account: dict[str, Any]) -> list[str]:
     """The account in plain English."""
     lines = [
-        f"{number(account['read'], 'record')} read: {account['logged']} on the log, {account['parked']} parked, "
-        f"{account['dead_lettered']} refused, {account['waiting']} waiting, "
-        f"{account['unaccounted']} unaccounted for.",
-        f"On the log: {account['applied']} applied, {account['duplicate']} duplicates, "
-        f"{account['expired']} expired, {account['evicted']} over the bound.",
+        f"{number(account['read'], 'record')} read: {account['logged']:,} on the log, {account['parked']:,} parked, "
+        f"{account['dead_lettered']:,} refused, {account['waiting']:,} waiting, "
+        f"{account['unaccounted']:,} unaccounted for.",
+        f"On the log: {account['applied']:,} applied, {account['duplicate']:,} duplicates, "
+        f"{account['expired']:,} expired, {account['evicted']:,} over the bound.",
     ]
     if account["unverifiable"]:
         lines.append(f"{account['unverifiable']} records are past retention: unverifiable.")
