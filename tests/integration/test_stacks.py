@@ -261,6 +261,29 @@ def test_the_stack_command_ends_when_a_server_ends_and_says_which(
     assert not (tmp_path / "stack.json").exists()
 
 
+def test_a_system_whose_embedded_valkey_ends_says_so_and_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "streams.cli", "up", "--json"]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "EHPS_DATA_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as system:
+        assert system.stdout is not None
+        assert system.stderr is not None
+        try:
+            said = json.loads(system.stdout.readline())
+            info: Any = Redis.from_url(said["redis"]).info("server")
+            os.kill(int(info["process_id"]), signal.SIGKILL)
+            assert system.wait(60) == 1
+            assert "Valkey: it ended (code 137)" in system.stderr.read()
+        finally:
+            system.terminate()
+    assert all(_gone(pid) for pid in said["workers"])
+    assert not (tmp_path / "stack.json").exists()
+
+
 def _kafka_in(folder: Path) -> int:
     """The process of the broker whose files are in a folder: not the shell that keeps it."""
     listed = subprocess.run(
