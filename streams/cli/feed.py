@@ -194,8 +194,9 @@ def publish(
         for line in read_lines(files):
             sender.send(raw, None, line.value)
         sender.flush()
-        sent = sender.confirmed
-    elif check:
+        _sent_raw(sender.confirmed, raw, json=json)
+        return
+    if check:
         sent = sum(1 for _ in checker.accepted(read_lines(files))) * 0
     elif history:
         sent = _history(settings, checker, read_lines(files))
@@ -207,6 +208,13 @@ def publish(
         sent = sender.confirmed
     checker.report(sent, json=json)
     finish(ok=not checker.rejected)
+
+
+def _sent_raw(sent: int, topic: str, *, json: bool) -> None:
+    if json:
+        emit({"ok": True, "sent": sent, "topics": {topic: sent}})
+    else:
+        say(f"{number(sent, 'message')} sent to {topic}, unchecked.")
 
 
 def _readable(path: Path) -> bool:

@@ -104,6 +104,7 @@ def test_an_agency_a_front_door_and_operations_do_what_the_readme_says(system: S
     shown = system.shell(front_door)
     assert "Combination C1" in shown
     assert "12 points, band blue" in shown
+    assert system.shell("ehps alerts --family zzz 2>&1") == "No alert about zzz so far.\n"
     assert "1 message sent" in system.shell("\n".join((*agency[:2], decision)))
     wait_for(
         "the decision beside its family",
