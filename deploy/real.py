@@ -69,6 +69,10 @@ class RealKafka:
         """Process id of the node, None when it is stopped."""
         return None if self._child is None else self._child.pid
 
+    def ended(self) -> str | None:
+        """What a node that ended by itself said last, and where; None while it runs or is stopped."""
+        return None if self._child is None else self._child.ended()
+
     def start(self) -> Self:
         """Start and wait until a client gets an answer; the first time fetch the jars and format.
 

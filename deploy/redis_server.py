@@ -78,6 +78,10 @@ class RedisServer:
         """Process id of the server, None when it is stopped."""
         return None if self._child is None else self._child.pid
 
+    def ended(self) -> str | None:
+        """What a server that ended by itself said last, and where; None while it runs or is stopped."""
+        return None if self._child is None else self._child.ended()
+
     def start(self) -> Self:
         """Start and wait for PONG. A port kept from an earlier start is used again.
 

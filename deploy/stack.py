@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.child import ServerFailed
 from deploy.real import RealKafka, RealRedis
 
 STACK_FILE = "stack.json"
+LOOK_S = 0.5
 
 
 def write_stack(
@@ -61,8 +63,20 @@ def stop_on_signal() -> threading.Event:
     return stop
 
 
+def wait(stop: threading.Event, servers: Mapping[str, RealKafka | RealRedis]) -> None:
+    """Return once `stop` is set.
+
+    Raises:
+        ServerFailed: one of the servers ended by itself.
+    """
+    while not stop.wait(LOOK_S):
+        for name, server in servers.items():
+            if (how := server.ended()) is not None:
+                raise ServerFailed(f"{name}: {how}")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the stack; 0 after a signal, 1 when it does not start."""
+    """Run the stack; 0 after a signal, 1 when a server does not start or ends by itself."""
     parser = argparse.ArgumentParser(prog="python -m deploy.stack", description=__doc__)
     folder = Path(os.environ.get("EHPS_DATA_DIR", ".ehps"))
     parser.add_argument("--data-dir", type=Path, default=folder, help="default: %(default)s")
@@ -78,11 +92,12 @@ def main(arguments: list[str] | None = None) -> int:
         ):
             write_stack(data_dir, kafka=kafka.bootstrap, redis=redis.url, embedded=False)
             print(f"kafka  {kafka.bootstrap}\nredis  {redis.url}\nCtrl-C stops both", flush=True)
-            stop.wait()
-            remove_stack(data_dir)
+            wait(stop, {"Kafka": kafka, "Redis": redis})
     except ServerFailed as exc:
         print(exc, file=sys.stderr)
         return 1
+    finally:
+        remove_stack(data_dir)
     return 0
 
 

@@ -271,7 +271,10 @@ def _rejection(error: Any) -> Rejection:
         return Rejection("wrong_envelope", path, kind_of(value), 'specversion "1.0"')
     if kind in ("string_too_long", "too_long"):
         return Rejection(
-            "too_long", path, kind_of(value), f"at most {error['ctx'].get('max_length')}"
+            "too_long",
+            path,
+            kind_of(value),
+            f"at most {error['ctx'].get('max_length')} {'items' if kind == 'too_long' else 'characters'}",
         )
     if kind in ("enum", "literal_error"):
         return Rejection("unknown_code", path, kind_of(value), f"one of {error['ctx']['expected']}")
@@ -308,14 +311,21 @@ _MODELS: tuple[type[BaseModel], ...] = (
 _FIELDS = frozenset(name for model in _MODELS for name in _fields(model))
 
 
+_AFTER_SEND = {
+    "text that matches": "should match",
+    "text of": "should have",
+    "": "should be ",
+}
+
+
 def _wanted(error: Any) -> str:
-    """Pydantic's own words, which name limits but, for these kinds, never the value."""
-    return (
-        cast("str", error["msg"])
-        .removeprefix("Input ")
-        .removeprefix("Value error, ")
-        .removeprefix("String ")
-    )
+    """Pydantic's own words, which name limits but, for these kinds, never the value; said after "send"."""
+    if error["type"] in {"model_type", "model_attributes_type", "dict_type"}:
+        return "an object, in braces"
+    words = re.sub("^(Input|String|Value error,) ", "", cast("str", error["msg"]))
+    for ours, theirs in _AFTER_SEND.items():
+        words = words.replace(theirs, ours, 1)
+    return words
 
 
 def kind_of(value: object) -> str:

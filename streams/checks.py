@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from ehps.state import Partition
 from schemas.control import Heartbeat
 from schemas.topics import AGENCY_TOPICS, CONTROL, DECISIONS, LINKS, LOG, UNLINKED
 from streams.config import Settings
+from streams.crashes import WITHIN, crashes
 from streams.deadletters import SOURCES, told
 from streams.errors import LogMismatch
 from streams.groups import Groups
@@ -32,6 +33,8 @@ from streams.topicadmin import plan
 LAG_RECORDS_MAX = 10_000
 STUCK_S = 3.0
 """A partition with records waiting and no commit for so long, while doctor looks, is stuck."""
+LOOP_TIMES_MIN = 2
+"""A worker that ended once was started again, and all is well."""
 CLOCK_S_MAX = 600.0
 HEARTBEAT_S_MAX = 900.0
 REFUSED_HOUR_MAX = 20
@@ -137,8 +140,22 @@ def members(look: Look) -> Iterator[Finding]:
             yield Finding(f"no_{role}", what, f"start one: `ehps worker {role}`")
 
 
-def flow(before: Look, after: Look) -> Iterator[Finding]:
-    """Groups that are far behind, and partitions that do not move though records wait."""
+def crashing(settings: Settings) -> Iterator[Finding]:
+    """Workers of this machine's stack that end again and again."""
+    for one in crashes(settings.data_dir, datetime.now(UTC)):
+        if one.times >= LOOP_TIMES_MIN:
+            within = f"in the last {WITHIN.seconds // 60} minutes"
+            what = f"{one.role} ended {one.times} times {within}, the last time: {one.why}"
+            yield Finding("crashing", what, one.do)
+
+
+def flow(before: Look, after: Look, known: Container[str] = ()) -> Iterator[Finding]:
+    """Groups that are far behind, and partitions that do not move though records wait.
+
+    Args:
+        before, after: two looks.
+        known: roles of which another finding says already why they do not move.
+    """
     waiting = after.behind()
     for group in after.readers():
         total = sum(count for (owner, _, _), count in waiting.items() if owner == group)
@@ -155,7 +172,7 @@ def flow(before: Look, after: Look) -> Iterator[Finding]:
             and after.done[group].get((topic, partition))
             == before.done[group].get((topic, partition))
         ]
-        for topic, partition, count in still:
+        for topic, partition, count in still if role not in known else ():
             grown = after.marks[topic][partition][1] - before.marks[topic][partition][1]
             what = (
                 f"{topic} partition {partition} is stuck: {count} records wait, {grown} more came, "

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.errors import ConfigError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 STACK_FILE = "stack.json"
+_BROKER = re.compile(r"[^\s,/:]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}", re.ASCII)
+_PASSWORD = re.compile(r"//[^@/]*@")
 
 
 class Settings(BaseSettings):
@@ -75,6 +82,20 @@ class Settings(BaseSettings):
         default=None, description="Key of pseudonyms made by importers."
     )
 
+    @field_validator("kafka")
+    @classmethod
+    def _brokers(cls, value: str) -> str:
+        if not all(_BROKER.fullmatch(part.strip()) for part in value.split(",")):
+            raise ValueError("send host:port, several with commas between, such as 127.0.0.1:9092")
+        return value
+
+    @field_validator("redis")
+    @classmethod
+    def _server(cls, value: str) -> str:
+        if not _is_redis(value):
+            raise ValueError("send a URL such as redis://127.0.0.1:6379/0")
+        return value
+
     @property
     def intake_group(self) -> str:
         """Group of the intake."""
@@ -101,6 +122,15 @@ class Settings(BaseSettings):
             name: value for name, value in self if value is not None and name != "pseudonym_key"
         }
         return {f"EHPS_{name.upper()}": str(value) for name, value in plain.items()}
+
+
+def _is_redis(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, or too large
+        return False
+    return (named and parts.scheme in {"redis", "rediss"}) or parts.scheme == "unix"
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -133,13 +163,18 @@ def _checked(values: dict[str, Any]) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        raise ConfigError(
-            f"EHPS_{name.upper()} is {str(first['input'])[:80]!r}: {first['msg'].lower()} "
-            f"({Settings.model_fields[name].description})"
-            if name in Settings.model_fields
-            else f"settings: {first['msg']}"
-        ) from error
+        raise ConfigError(_sentence(first)) from error
+
+
+def _sentence(found: ErrorDetails) -> str:
+    name = str(found["loc"][0]) if found["loc"] else ""
+    if name not in Settings.model_fields:
+        return f"settings: {found['msg']}"
+    said = f"EHPS_{name.upper()} is {_PASSWORD.sub('//', str(found['input'])[:80])!r}"
+    ours = found.get("ctx", {}).get("error")
+    if isinstance(ours, ValueError):
+        return f"{said}, by flag, environment or stack file: {ours}."
+    return f"{said}: {found['msg'].lower()} ({Settings.model_fields[name].description})"
 
 
 def _from_environment() -> dict[str, Any]:

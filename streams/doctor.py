@@ -47,7 +47,7 @@ def examine(settings: Settings) -> dict[str, Any]:
         "embedded": settings.embedded,
         "versions": versions(),
     }
-    found: list[Finding] = []
+    found = [*checks.crashing(settings)]
     kafka, client = _kafka(settings, found), _redis(settings, found)
     if client is not None:
         servers = masters(client)
@@ -99,7 +99,8 @@ def _flow(
         {"group": group, "topic": topic, "partition": partition, "lag": count}
         for (group, topic, partition), count in after.behind().items()
     ]
-    yield from chain(checks.members(after), checks.flow(before, after))
+    known = {finding.problem.partition(" ")[0] for finding in checks.crashing(settings)}
+    yield from chain(checks.members(after), checks.flow(before, after, known))
     if client is None:
         return
     store, registry = RedisStore(client), Registry(client)

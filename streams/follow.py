@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from threading import Event
@@ -45,7 +45,7 @@ def _second(alert: Mapping[str, Any]) -> str:
     parts = []
     why = [c for c in alert.get("contributions", ()) if c.get("units", 0) > 0][:FACTS_NAMED_MAX]
     if why:
-        named = " and ".join(f"{c['label'].lower()} ({c['points']:g} points)" for c in why)
+        named = " and ".join(f"{_within(c['label'])} ({c['points']:g} points)" for c in why)
         parts.append(f"Mostly {named}")
     tier = _TIERS.get(str(alert.get("open_tier")))
     if tier:
@@ -56,6 +56,11 @@ def _second(alert: Mapping[str, Any]) -> str:
     if alert.get("withheld"):
         parts.append("not sent: comparison group of the pilot")
     return "            " + "; ".join(parts) + "." if parts else ""
+
+
+def _within(label: str) -> str:
+    """A label inside a sentence: the first word begins small, unless it is an abbreviation."""
+    return label if label[:2].isupper() else label[:1].lower() + label[1:]
 
 
 def _short(alert: Mapping[str, Any]) -> str:
@@ -76,13 +81,18 @@ def _moment(text: str) -> str:
 
 
 def recent(
-    bootstrap: str, segments: Path | None, topics: Sequence[str], last: int
+    bootstrap: str,
+    segments: Path | None,
+    topics: Sequence[str],
+    last: int,
+    wanted: Callable[[dict[str, Any]], bool] = lambda _: True,
 ) -> list[dict[str, Any]]:
-    """The newest `last` alerts of these topics, oldest first."""
+    """The newest `last` wanted alerts of these topics, oldest first."""
     documents = (
-        orjson.loads(record.value or b"{}")
+        alert
         for topic in topics
         for record in read_topic(bootstrap, topic, segments)
+        if wanted(alert := orjson.loads(record.value or b"{}"))
     )
     return heapq.nlargest(last, documents, key=_order)[::-1]
 

@@ -37,6 +37,8 @@ FLUSH_DEADLINE_S = 60.0
 """Longest wait for the broker to confirm what was sent, in seconds."""
 FAILURES_KEPT_MAX = 20
 """Failed deliveries that are told one by one; further ones are counted."""
+INPUTS = (*AGENCY_TOPICS, LINKS, DECISIONS, CONTROL)
+"""Topics that others than EHPS may write to."""
 _QUEUE_FULL_POLL_S = 0.05
 
 

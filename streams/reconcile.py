@@ -92,12 +92,16 @@ class Ledger:
     Args:
         committed: for each topic and partition the offset that intake has finished.
         first: for each topic and partition the oldest offset still kept.
+
+    Attributes:
+        unapplied: records of the log, made of inputs, that the scorer's states do not hold yet.
     """
 
     committed: Mapping[Place, int]
     first: Mapping[Place, int] = field(default_factory=dict)
     kinds: Counter[int] = field(default_factory=Counter)
     log_without_input: int = 0
+    unapplied: int = 0
     _marks: dict[Place, Marks] = field(default_factory=dict)
 
     def read(self, record: Record) -> None:
@@ -111,6 +115,7 @@ class Ledger:
             self.kinds[compact[0]] += 1
         origin = origin_of(record)
         if origin is not None:
+            self.unapplied += record.offset >= applied_to
             self._mark(origin, _LOGGED)
         elif compact and compact[0] not in (RecordKind.HEARTBEAT, RecordKind.CONTROL):
             self.log_without_input += 1
@@ -244,7 +249,8 @@ def reconcile(settings: Settings, client: redis.Redis) -> dict[str, Any]:
         for record in read_topic(settings.kafka, name, settings.segments):
             ledger.dead_lettered(record)
     counts, listed = ledger.join(inputs)
-    return summary(counts, listed, outcomes, counter_problems(outcomes, ledger.kinds))
+    account = summary(counts, listed, outcomes, counter_problems(outcomes, ledger.kinds))
+    return {**account, "unapplied": ledger.unapplied}
 
 
 def _committed(

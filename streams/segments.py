@@ -20,6 +20,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from streams.errors import StreamsError
+
 MAGIC = b"EHPSSEG1"
 BODY_BYTES_MAX = 16 << 20
 """A longer frame is damage: Kafka's own limit on a message is 1 MB here."""
@@ -32,7 +34,7 @@ _HEADER = struct.Struct("<Hi")
 _READ_BUFFER_BYTES = 1 << 20
 
 
-class SegmentDamaged(RuntimeError):
+class SegmentDamaged(StreamsError):
     """A segment holds bytes that are not a frame, and more follow: something else changed it."""
 
 

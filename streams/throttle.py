@@ -18,6 +18,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     OffsetSpec,
 )
 
+from streams.errors import StreamsError
+
 LIMIT_BYTES = 2 << 20
 """Unread bytes allowed in a partition: 2 of 5 MiB, since sizes are means and producers several."""
 SEGMENTS_GROUP = "ehps-segments"
@@ -38,7 +40,7 @@ _BACK_OFF_S = (0.002, 0.020)
 _REQUEST_TIMEOUT_S = 5.0
 
 
-class ThrottleStalled(RuntimeError):
+class ThrottleStalled(StreamsError):
     """A reader did not make room before the deadline: it is stopped or stuck."""
 
 

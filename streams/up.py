@@ -23,6 +23,7 @@ from schemas.control import ControlMessage
 from schemas.topics import CONTROL, EMBEDDED_PARTITIONS, LOG
 from streams.config import STACK_FILE, Settings
 from streams.content import library as library_of
+from streams.crashes import write_ended
 from streams.errors import StreamsError
 from streams.kafka import partitions_of
 from streams.publish import publisher
@@ -44,12 +45,23 @@ class StackFailed(StreamsError):
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What runs: `segments` and `limitation` only with the embedded broker."""
+    """What runs: `segments` and `limitation` only with the embedded broker, `valkey` if embedded."""
 
     settings: Settings
     workers: Workers
     segments: Any = None
     limitation: str | None = None
+    valkey: Any = None
+
+    def tend(self) -> None:
+        """Start again what may be; call it about once a second.
+
+        Raises:
+            StackFailed: the embedded Valkey ended, and with it every state.
+        """
+        self.workers.tend()
+        if self.valkey is not None and (how := self.valkey.ended()) is not None:
+            raise StackFailed(f"Valkey: {how}")
 
 
 class Workers:
@@ -87,7 +99,7 @@ class Workers:
                 continue
             self._delay[words] = delay * 2
             self.restarts += 1
-            self._note(f"worker {' '.join(words)} ended; started again (log: {self._log(words)})")
+            self._tell(words, child.code)
             self._start(words)
 
     def stop(self) -> None:
@@ -109,11 +121,20 @@ class Workers:
         if self._settings.metrics_port:  # one port a worker, from the one given upwards
             port = self._settings.metrics_port + self._roles.index(words)
             environment["EHPS_METRICS_PORT"] = str(port)
-        self._children[words] = _deploy("child").Child(command, self._log(words), environment)
+        log = log_of(self._settings.data_dir, words)
+        self._children[words] = _deploy("child").Child(command, log, environment)
         self._started[words] = time.monotonic()
 
-    def _log(self, words: tuple[str, ...]) -> Path:
-        return self._settings.data_dir / f"worker-{'-'.join(words)}.log"
+    def _tell(self, words: tuple[str, ...], code: int) -> None:
+        """Tell that a worker ended, here and in its log, which `doctor` reads."""
+        log, role = log_of(self._settings.data_dir, words), " ".join(words)
+        write_ended(log, code, datetime.now(UTC))
+        self._note(f"worker {role} ended (code {code}); started again (log: {log})")
+
+
+def log_of(data_dir: Path, words: Sequence[str]) -> Path:
+    """The log of one worker of a stack."""
+    return data_dir / f"worker-{'-'.join(words)}.log"
 
 
 def _deploy(module: str) -> Any:
@@ -139,9 +160,10 @@ def running(
     data_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         embedded = _deploy("embedded")
+        valkey = None
         if redis is None:
-            server = stack.enter_context(embedded.EmbeddedValkey(data_dir / "valkey"))
-            redis = str(server.url)
+            valkey = stack.enter_context(embedded.EmbeddedValkey(data_dir / "valkey"))
+            redis = str(valkey.url)
         limitation, segments = None, None
         if kafka is None:
             broker = stack.enter_context(embedded.EmbeddedBroker())
@@ -161,7 +183,7 @@ def running(
         stack.callback(children.stop)
         stack.callback(_deafen)
         children.start()
-        yield Stack(settings, children, segments, limitation)
+        yield Stack(settings, children, segments, limitation, valkey)
 
 
 def _settings(data_dir: Path, kafka: str, redis: str, segments: Any) -> Settings:

@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from streams.cli import content, feed, importing, look, operate, prove, repair
-from streams.cli.output import DONE, FOUND_PROBLEM, WRONG_USAGE, Misused, Problem, emit, note
+from streams.cli.output import (
+    DONE,
+    FOUND_PROBLEM,
+    WRONG_USAGE,
+    JsonOption,
+    Misused,
+    emit,
+    note,
+    say,
+)
 
 _INTERRUPTED = 130
 
@@ -33,10 +42,14 @@ for group in (operate, feed, importing, look, prove, repair, content):
 
 def _version(value: bool) -> None:
     if value:
-        from importlib.metadata import version
-
-        typer.echo(f"ehps {version('ehps')}")
+        say(f"ehps {_installed()}")
         raise typer.Exit
+
+
+def _installed() -> str:
+    from importlib.metadata import version as version_of
+
+    return version_of("ehps")
 
 
 @app.callback()
@@ -46,6 +59,20 @@ def _options(
     ] = False,
 ) -> None:
     return
+
+
+@app.command()
+def version(json: JsonOption = False) -> None:
+    """Say which version this is.
+
+    \b
+    Example:
+      ehps version
+    """
+    if json:
+        emit({"ok": True, "version": _installed()})
+    else:
+        say(f"ehps {_installed()}")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -67,8 +94,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return DONE
     except Misused as exc:
         return _end(words, str(exc), WRONG_USAGE)
+    except OSError as exc:
+        where = "" if exc.filename is None else f"{exc.filename}: "
+        return _end(words, f"{where}{exc.strerror or exc}.", FOUND_PROBLEM)
     except Exception as exc:  # the outermost callback
-        if not _expected(exc):
+        if not isinstance(exc, _expected()):
             raise
         return _end(words, str(exc), FOUND_PROBLEM)
     return DONE
@@ -86,16 +116,12 @@ def _end(words: Sequence[str], sentence: str, code: int) -> int:
     return code
 
 
-def _expected(exc: Exception) -> bool:
-    """Whether a sentence says it all: our own errors, and servers that do not answer."""
-    if isinstance(exc, Problem):
-        return True
-    modules = {cls.__module__.partition(".")[0] for cls in type(exc).__mro__}
-    if "redis" in modules or isinstance(exc, OSError):
-        return True
-    names = {cls.__name__ for cls in type(exc).__mro__}
-    return bool(
-        names & {"StreamsError", "EhpsError", "KafkaException", "ThrottleStalled", "ServerFailed"}
-        or names & {"EmbeddedUnavailable", "SegmentsIncomplete", "SegmentDamaged", "NotDelivered"}
-        or names & {"ImportRefused", "WeakKeyError"}
-    )
+def _expected() -> tuple[type[Exception], ...]:
+    """Errors of which a sentence says it all: our own, and servers that do not answer."""
+    from confluent_kafka import KafkaException
+    from redis import RedisError
+
+    from ehps.errors import EhpsError
+    from streams.errors import StreamsError
+
+    return StreamsError, EhpsError, KafkaException, RedisError

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime
+from contextlib import ExitStack
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +21,9 @@ from streams.cli.output import (
     emit,
     finish,
     note,
+    number,
     say,
+    writing,
 )
 from streams.cli.target import require_kafka, require_log, require_redis, settings_of
 
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
 
 PLACE = "E06000023"
 """The simulated authority's ONS code (Bristol): nothing simulated says anything about it."""
-START = "2024-09-02"
 REJECTIONS_LISTED_MAX = 1000
 
 
@@ -43,7 +46,13 @@ def simulate(
     families: Annotated[int, typer.Option(min=1, max=1_000_000, help="Families.")] = 1000,
     weeks: Annotated[int, typer.Option(min=1, max=1040, help="Weeks.")] = 52,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 1,
-    start: Annotated[str, typer.Option(help="First day, YYYY-MM-DD.")] = START,
+    end: Annotated[
+        str | None,
+        typer.Option(help="Day to end before, YYYY-MM-DD. [default: today, in UTC]"),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First day, YYYY-MM-DD, in place of --end.")
+    ] = None,
     la: Annotated[str, typer.Option(help="ONS code of the authority.")] = PLACE,
     malformed: Annotated[float, typer.Option(min=0, max=1, help="Share broken on purpose.")] = 0.0,
     out: Annotated[
@@ -54,18 +63,23 @@ def simulate(
 ) -> None:
     """Write what the agencies of a simulated authority would send, one message a line.
 
+    The last week ends today, so that it can be published as it is. The same command gives the same
+    bytes on the same day, and with --end or --start on any day.
+
     \b
     Example:
-      ehps simulate --families 1000 --weeks 52 --seed 1 --out events.ndjson --truth truth.json
+      ehps simulate --families 100 --weeks 26 --out events.ndjson
+      ehps simulate --families 1000 --weeks 52 --start 2024-09-02 --truth truth.json --out year.ndjson
     """
     from ehps.simulate import World, to_ndjson
 
     if json and out is None:
         raise Misused("--json prints one object on stdout, so say with --out where messages go.")
     try:
-        world = World(families, weeks, seed, date.fromisoformat(start), la, malformed)
-    except ValueError as exc:
-        msg = f"{exc}. --start is a day like 2024-09-02, --la an ONS code like {PLACE}."
+        first = _first_day(start, end, weeks)
+        world = World(families, weeks, seed, first, la, malformed)
+    except (ValueError, OverflowError) as exc:
+        msg = f"{exc}. --start and --end are days like 2024-09-02, --la an ONS code like {PLACE}."
         raise Misused(msg) from exc
     kinds: Counter[str] = Counter()
     topics: Counter[str] = Counter()
@@ -76,20 +90,34 @@ def simulate(
             topics[message.topic] += 1
             yield message
 
-    with _sink(out) as file:
-        file.writelines(to_ndjson(counted()))
-    if truth is not None:
-        truth.write_bytes(world.truth_json())
-    total = kinds.total()
-    note(f"{total} messages of {families} simulated families over {weeks} weeks, seed {seed}.")
+    with ExitStack() as files:
+        behind = None if truth is None else files.enter_context(writing(truth))
+        sink = sys.stdout.buffer if out is None else files.enter_context(writing(out))
+        sink.writelines(to_ndjson(counted()))
+        if behind is not None:
+            behind.write(world.truth_json())
+    total, who = kinds.total(), number(families, "simulated family", "simulated families")
+    note(f"{total} messages of {who} over {number(weeks, 'week')} from {first}, seed {seed}.")
     if json:
-        emit({"ok": True, "messages": total, "seed": seed, "kinds": kinds, "topics": topics})
+        emit(
+            {
+                "ok": True,
+                "messages": total,
+                "seed": seed,
+                "start": str(first),
+                "kinds": kinds,
+                "topics": topics,
+            }
+        )
 
 
-def _sink(out: Path | None) -> BinaryIO:
-    if out is not None:
-        return out.open("wb")
-    return open(1, "wb", closefd=False)
+def _first_day(start: str | None, end: str | None, weeks: int) -> date:
+    if start is not None and end is not None:
+        raise Misused("Say --start or --end, not both: --weeks says how long.")
+    if start is not None:
+        return date.fromisoformat(start)
+    last = datetime.now(UTC).date() if end is None else date.fromisoformat(end)
+    return last - timedelta(weeks=weeks)
 
 
 def items_of(messages: Iterable[dict[str, Any]]) -> Iterator[Any]:
@@ -147,11 +175,14 @@ def publish(
       ehps publish events.ndjson
       ehps publish --history events.ndjson
     """
-    from streams.publish import publisher, read_lines
+    from streams.publish import INPUTS, publisher, read_lines
 
     if sum((check, history, raw is not None)) > 1:
         raise Misused("Use one of --check, --history and --raw.")
-    missing = [name for name in files if name != "-" and not Path(name).is_file()]
+    if raw is not None and raw not in INPUTS:
+        raise Misused(f"{raw} is no topic that EHPS reads; --raw is one of {', '.join(INPUTS)}.")
+    # A pipe or a device is as good as a file: `publish <(...)`.
+    missing = [name for name in files if name != "-" and not _readable(Path(name))]
     if missing:
         raise Misused(f"{missing[0]} is not a file.")
     settings = settings_of(kafka, redis)
@@ -163,8 +194,9 @@ def publish(
         for line in read_lines(files):
             sender.send(raw, None, line.value)
         sender.flush()
-        sent = sender.confirmed
-    elif check:
+        _sent_raw(sender.confirmed, raw, json=json)
+        return
+    if check:
         sent = sum(1 for _ in checker.accepted(read_lines(files))) * 0
     elif history:
         sent = _history(settings, checker, read_lines(files))
@@ -176,6 +208,17 @@ def publish(
         sent = sender.confirmed
     checker.report(sent, json=json)
     finish(ok=not checker.rejected)
+
+
+def _sent_raw(sent: int, topic: str, *, json: bool) -> None:
+    if json:
+        emit({"ok": True, "sent": sent, "topics": {topic: sent}})
+    else:
+        say(f"{number(sent, 'message')} sent to {topic}, unchecked.")
+
+
+def _readable(path: Path) -> bool:
+    return path.exists() and not path.is_dir()
 
 
 class _Checker:
@@ -239,7 +282,10 @@ class _Checker:
                 }
             )
         else:
-            say(f"{sent} messages sent, {self.rejected} of {self._lines} lines refused.")
+            say(
+                f"{number(sent, 'message')} sent, {self.rejected} of {number(self._lines, 'line')} "
+                "refused."
+            )
 
 
 def _history(settings: Settings, checker: _Checker, lines: Iterable[Line]) -> int:

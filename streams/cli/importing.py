@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams.cli.feed import items_of, publish_history
-from streams.cli.output import JsonOption, KafkaOption, Misused, Problem, RedisOption, emit, say
+from streams.cli.output import (
+    JsonOption,
+    KafkaOption,
+    Misused,
+    Problem,
+    RedisOption,
+    emit,
+    finish,
+    number,
+    say,
+    writing,
+)
 from streams.cli.target import require_log, require_redis, settings_of
 
 if TYPE_CHECKING:
@@ -47,6 +58,10 @@ def cin_census(
     publish_too: Annotated[
         bool, typer.Option("--publish", help="Publish them as history of the authority.")
     ] = False,
+    other_authority: Annotated[
+        bool,
+        typer.Option("--other-authority", help="Import for --la though the file names another."),
+    ] = False,
     key: Annotated[
         str | None,
         typer.Option(
@@ -61,6 +76,8 @@ def cin_census(
 ) -> None:
     """Import Children in Need censuses: links and social-care events, and what was not taken.
 
+    Exit code 1 if a file is no census, or nothing could be taken from it.
+
     \b
     Example:
       EHPS_PSEUDONYM_KEY=... ehps import cin-census census.xml --publish
@@ -74,26 +91,32 @@ def cin_census(
         require_log(settings)
     with ExitStack() as stack:
         # All are read before anything is sent: one that is refused leaves nothing half done.
-        censuses = [stack.enter_context(_read(path, key, la)) for path in files]
+        censuses = [
+            stack.enter_context(_read(path, key, la, other=other_authority)) for path in files
+        ]
         if out is not None:
-            with out.open("wb") as target:
+            with writing(out) as target:
                 target.writelines(_line(m) for census in censuses for m in census.messages())
         sent = [_send(settings, census) for census in censuses] if publish_too else []
+    empty = [census.report.file for census in censuses if not census.report.links]
     reports = [census.report for census in censuses]
     published, live = sum(count for count, _ in sent), sorted({la for _, la in sent if la})
     if json:
         documents = [report.as_dict() for report in reports]
-        emit({"ok": True, "files": documents, "published": published, "known_now": live})
-        return
+        emit({"ok": not empty, "files": documents, "published": published, "known_now": live})
+        finish(ok=not empty)
     for report in reports:
         say("\n".join(report.lines()) + "\n")
     for line in _outcome(published, live, sent=publish_too, kept=out is not None):
         say(line)
+    for name in empty:
+        say(f"PROBLEM: nothing could be taken from {name}: see above.")
+    finish(ok=not empty)
 
 
 def _outcome(published: int, live: list[str], *, sent: bool, kept: bool) -> Iterator[str]:
     if sent:
-        yield f"{published} messages published."
+        yield f"{number(published, 'message')} published."
     elif not kept:
         yield "Nothing was kept: give --out FILE or --publish."
     for la in live:
@@ -103,11 +126,19 @@ def _outcome(published: int, live: list[str], *, sent: bool, kept: bool) -> Iter
         )
 
 
-def _read(path: Path, key: str, la: str | None) -> CensusImport:
-    from streams.importers.cin_census import ImportRefused, read_census
+def _read(path: Path, key: str, la: str | None, *, other: bool) -> CensusImport:
+    from streams.importers.cin_census import (
+        AuthorityDiffers,
+        AuthorityNeeded,
+        ImportRefused,
+        read_census,
+    )
 
     try:
-        return read_census(path, key=key.encode(), la=la)
+        return read_census(path, key=key.encode(), la=la, other_authority=other)
+    except (AuthorityDiffers, AuthorityNeeded) as exc:
+        msg = f"{path}: {exc}"
+        raise Misused(msg) from exc
     except ImportRefused as exc:
         msg = f"{path}: {exc}"
         raise Problem(msg) from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,8 @@ from streams.cli.output import (
     RedisOption,
     emit,
     finish,
+    note,
+    number,
     say,
     table,
 )
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from ehps.library import Library
     from streams.config import Settings
 
+DAYS_SHOWN_MAX = 6
 _FAMILY = re.compile(r"(?:[EWSN]\d{8}:)?[A-Za-z0-9_-]{1,64}")
 
 dlq = typer.Typer(
@@ -84,18 +88,25 @@ def alerts(
     require_log(settings)
     topics = (ALERTS, ALERTS_SHADOW) if shadow else (ALERTS,)
 
-    def show(alert: dict[str, Any]) -> None:
-        if family in (None, alert["family"], alert["family"].partition(":")[2]):
-            if json:
-                emit(alert)
-            else:
-                say(sentence(alert))
+    def wanted(alert: dict[str, Any]) -> bool:
+        return family in (None, alert["family"], alert["family"].partition(":")[2])
 
-    for alert in recent(settings.kafka, settings.segments, topics, last) if last else ():
+    def show(alert: dict[str, Any]) -> None:
+        if json:
+            emit(alert)
+        else:
+            say(sentence(alert))
+
+    past = recent(settings.kafka, settings.segments, topics, last, wanted) if last else []
+    for alert in past:
         show(alert)
+    if last and not past:
+        note(f"No alert about {'anybody' if family is None else family} so far.")
     if follow:
         for record in following(settings.kafka, topics):
-            show(orjson.loads(record.value or b"{}"))
+            alert = orjson.loads(record.value or b"{}")
+            if wanted(alert):
+                show(alert)
 
 
 def explain(
@@ -126,16 +137,26 @@ def explain(
     if document["insufficient_data"]:
         say("Insufficient data: not every source that this family should have was heard.")
     rows = [
-        (
-            f"{part['points']:g}",
-            part["label"],
-            ", ".join(sorted({fact["occurred"][:10] for fact in part["facts"]})[-6:]),
-        )
+        (f"{part['points']:g}", part["label"], part["facts_total"], _days(part))
         for part in document["contributions"]
     ]
-    table("", ("points", "what", "when"), rows)
+    if rows:
+        table("", ("points", "what", "facts", "on"), rows)
+    decided = document["last_decision"]
+    if decided is not None:
+        action = decided["action"].replace("_", " ")
+        say(f"Last decision: {action}, on {decided['at'][:10]}, of alert {decided['alert_id']}.")
     if document["combinations"]:
         say(f"Combinations: {', '.join(document['combinations'])}")
+
+
+def _days(part: dict[str, Any]) -> str:
+    """The newest days of a contribution's facts, how many on each, and how many facts are older."""
+    counts = Counter(fact["occurred"][:10] for fact in part["facts"])
+    shown = sorted(counts)[-DAYS_SHOWN_MAX:]
+    named = [f"{day} ({counts[day]} facts)" if counts[day] > 1 else day for day in shown]
+    older = part["facts_total"] - sum(counts[day] for day in shown)
+    return ", ".join([f"{older} older"] * bool(older) + named)
 
 
 def _explained(
@@ -182,14 +203,15 @@ def doctor(kafka: KafkaOption = None, redis: RedisOption = None, json: JsonOptio
         (la, a["mode"], a["log_time"], a["stage"], ", ".join(a["silent"]) or "none")
         for la, a in report.get("authorities", {}).items()
     ]
-    table("Authorities", ("authority", "mode", "log time", "stage", "silent sources"), rows)
+    if rows:
+        table("Authorities", ("authority", "mode", "log time", "stage", "silent sources"), rows)
     behind = [one for one in report.get("lag", ()) if one["lag"]]
     lag = [(one["group"], one["topic"], one["partition"], one["lag"]) for one in behind]
     if lag:
         table("Behind", ("group", "topic", "partition", "records"), lag)
     if report.get("dead_letters"):
         total = sum(report["dead_letters"].values())
-        say(f"{total} messages were refused in all; see `ehps dlq list`.")
+        say(f"{number(total, 'message')} refused in all; see `ehps dlq list`.")
     for found in report["problems"]:
         say(f"PROBLEM ({found['cause']}): {found['problem']}. Do: {found['do']}.")
     if report["ok"]:
@@ -220,8 +242,17 @@ def dlq_list(
     if json:
         emit({"ok": True, "dead_letters": total, "groups": groups})
         return
-    names = ("count", "parked", "topic", "code", "field", "hint", "example")
-    table(f"{total} refused messages", names, [[group[n] for n in names] for group in groups])
+    say(f"{number(total, 'refused message')}.")
+    for group in groups:
+        say(_refused(group))
+
+
+def _refused(group: dict[str, Any]) -> str:
+    """A kind of refusal in two lines: names are long, and are copied whole."""
+    at = f" at {group['field']}" if group["field"] else ""
+    parked = f", {group['parked']} parked for good" if group["parked"] else ""
+    first = f"{group['count']:>7,}  {group['topic']}: {group['code']}{at}{parked}"
+    return f"{first}\n         send {group['hint']}; for one see {group['example']}"
 
 
 @dlq.command("show")

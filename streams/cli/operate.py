@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 PLACE = "E06000023"
 WORKERS = (("intake",), ("scorer",))
 ROLES = ("intake", "scorer")
+NEXT_STEPS = (
+    "ehps simulate --families 500 --weeks 26 --out events.ndjson",
+    "ehps publish events.ndjson",
+    "ehps alerts --follow",
+    "ehps doctor",
+)
+"""What a newcomer may do next, in this order; so many families that some are alerted about on any day."""
 _LA = r"[EWSN]\d{8}"
 
 
@@ -118,14 +125,12 @@ def up(
     """
     import re
 
-    from streams.config import Settings
     from streams.up import interrupt_on_signals, running, set_live
 
     if not re.fullmatch(_LA, la):
         raise Misused("--la is an ONS code: a letter and eight digits, like E06000023.")
-    _require_given(kafka, redis)
+    data_dir = _require_given(kafka, redis)
     interrupt_on_signals()
-    data_dir = Settings().data_dir
     try:
         with running(data_dir, kafka=kafka, redis=redis, workers=WORKERS, note=note) as stack:
             if stack.limitation:
@@ -139,12 +144,14 @@ def up(
         note("Stopped.")
 
 
-def _require_given(kafka: str | None, redis: str | None) -> None:
+def _require_given(kafka: str | None, redis: str | None) -> Path:
+    """The folder of the stack, once the servers that are named have answered."""
     settings = settings_of(kafka, redis)
     if kafka is not None:
         require_kafka(settings)
     if redis is not None:
         require_redis(settings).close()
+    return settings.data_dir
 
 
 def _announce(stack: Stack, la: str, *, json: bool) -> None:
@@ -165,8 +172,8 @@ def _announce(stack: Stack, la: str, *, json: bool) -> None:
     )
     say(f"Redis  {settings.redis}")
     say(f"{la} is live. Logs are in {settings.data_dir}. In another terminal, in this folder:")
-    say("  ehps simulate --families 20 --weeks 4 --out events.ndjson")
-    say("  ehps publish events.ndjson\n  ehps alerts --follow\n  ehps doctor")
+    for line in NEXT_STEPS:
+        say(f"  {line}")
     say("Ctrl-C stops all.")
 
 
@@ -174,7 +181,7 @@ def _wait(stack: Stack) -> None:
     """Tend the workers until interrupted."""
     try:
         while True:
-            stack.workers.tend()
+            stack.tend()
             time.sleep(1.0)
     except KeyboardInterrupt:
         note("Stopping ...")

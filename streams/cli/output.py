@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
+
+from streams.errors import StreamsError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,11 +34,11 @@ RedisOption = Annotated[
 ]
 
 
-class Problem(Exception):
+class Problem(StreamsError):
     """Ends the command with exit code 1 and one sentence that says what is wrong and what to do."""
 
 
-class Misused(Exception):
+class Misused(StreamsError):
     """Ends the command with exit code 2 and one sentence."""
 
 
@@ -47,6 +50,20 @@ def note(text: str) -> None:
 def say(text: str) -> None:
     """A line of the answer, on stdout."""
     typer.echo(text)
+
+
+def number(count: int, one: str, several: str = "") -> str:
+    """A count and its noun, such as "1 family" or "1,200 families"."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
+def writing(path: Path) -> BinaryIO:
+    """A file to write an answer to; ends the command where it cannot be written, before any work."""
+    try:
+        return path.open("wb")
+    except OSError as exc:
+        msg = f"{path} cannot be written: {exc.strerror}."
+        raise Misused(msg) from exc
 
 
 def emit(document: Mapping[str, Any]) -> None:

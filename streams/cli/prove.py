@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from streams.cli.output import JsonOption, KafkaOption, RedisOption, emit, finish, say
+from streams.cli.output import (
+    JsonOption,
+    KafkaOption,
+    RedisOption,
+    emit,
+    finish,
+    number,
+    say,
+    writing,
+)
 from streams.cli.target import require_log, require_redis, settings_of
 
 
@@ -35,6 +46,7 @@ def replay(
     Example:
       ehps replay --verify
     """
+    from schemas.topics import LOG
     from streams.content import library as library_of
     from streams.kafka import read_topic
     from streams.replaylog import Replayed, replay_partition
@@ -43,32 +55,32 @@ def replay(
     settings = settings_of(kafka, redis)
     partitions = require_log(settings)
     library = library_of(settings.content)
-    result = Replayed()
-    if verify:
-        result = verified(settings, require_redis(settings), library)
-    if out is not None or not verify:
-        lines: list[bytes] = []
-        plain = Replayed()
-        for partition in range(partitions):
-            records = read_topic(settings.kafka, "ehps.log.v1", settings.segments, [partition])
-            keep = None if out is None else (lambda value, _shadow: lines.append(value + b"\n"))
-            plain.add(replay_partition(records, library, partition, each=keep))
-        if out is not None:
-            out.write_bytes(b"".join(lines))
-        result = result if verify else plain
+    with ExitStack() as files:
+        file = None if out is None else files.enter_context(writing(out))
+        result = Replayed()
+        if verify:
+            result = verified(settings, require_redis(settings), library)
+        if file is not None or not verify:
+            plain = Replayed()
+            keep = None if file is None else _to(file)
+            for partition in range(partitions):
+                records = read_topic(settings.kafka, LOG, settings.segments, [partition])
+                plain.add(replay_partition(records, library, partition, each=keep))
+            result = result if verify else plain
     ok = not result.difference_count
     if json:
         emit({"ok": ok, "verified": verify, **result.as_dict()})
         finish(ok=ok)
     counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in result.alerts.items())
-    say(f"{result.records} records, {result.families} families; alerts: {counts or 'none'}.")
+    families = number(result.families, "family", "families")
+    say(f"{number(result.records, 'record')}, {families}; alerts: {counts or 'none'}.")
     for difference in result.differences:
         say(f"DIFFERS: {difference}")
     if verify:
         say(
             "Replay says what live said: alerts and states are the same, byte for byte."
             if ok
-            else f"{result.difference_count} differences."
+            else f"{number(result.difference_count, 'difference')}."
         )
     finish(ok=ok)
 
@@ -76,7 +88,9 @@ def replay(
 def reconcile(
     kafka: KafkaOption = None, redis: RedisOption = None, json: JsonOption = False
 ) -> None:
-    """Join every record that was read with what came of it. Exit code 1 if any is unaccounted for.
+    """Join every record that was read with what came of it.
+
+    Exit code 1 if any is unaccounted for, or still waits.
 
     \b
     Example:
@@ -87,6 +101,7 @@ def reconcile(
     settings = settings_of(kafka, redis)
     require_log(settings)
     account = reconciled(settings, require_redis(settings))
+    account["ok"] = account["ok"] and not account["waiting"] and not account["unapplied"]
     if json:
         emit(account)
         finish(ok=account["ok"])
@@ -98,16 +113,36 @@ def reconcile(
 def account_lines(account: dict[str, Any]) -> list[str]:
     """The account in plain English."""
     lines = [
-        f"{account['read']} records read: {account['logged']} on the log, {account['parked']} parked, "
-        f"{account['dead_lettered']} refused, {account['waiting']} waiting, "
-        f"{account['unaccounted']} unaccounted for.",
-        f"On the log: {account['applied']} applied, {account['duplicate']} duplicates, "
-        f"{account['expired']} expired, {account['evicted']} over the bound.",
+        f"{number(account['read'], 'record')} read: {account['logged']:,} on the log, {account['parked']:,} parked, "
+        f"{account['dead_lettered']:,} refused, {account['waiting']:,} waiting, "
+        f"{account['unaccounted']:,} unaccounted for.",
+        f"On the log: {account['applied']:,} applied, {account['duplicate']:,} duplicates, "
+        f"{account['expired']:,} expired, {account['evicted']:,} over the bound.",
     ]
     if account["unverifiable"]:
         lines.append(f"{account['unverifiable']} records are past retention: unverifiable.")
     lines += [f"UNACCOUNTED: {at}" for at in account["unaccounted_records"]]
     lines += [f"PROBLEM: {problem}" for problem in account["problems"]]
-    if account["ok"]:
+    if account["waiting"]:
+        lines.append(f"STILL WAITING for intake: {_by_topic(account, 'waiting')}.")
+    if account["unapplied"]:
+        lines.append(
+            f"STILL WAITING for a scorer: {number(account['unapplied'], 'record')} on the log."
+        )
+    if account["waiting"] or account["unapplied"]:
+        lines.append("Look again in a moment; `ehps doctor` says whether somebody works on them.")
+    elif account["ok"]:
         lines.append("Every record ended in exactly one way.")
     return lines
+
+
+def _to(file: BinaryIO) -> Callable[[bytes, bool], None]:
+    def keep(alert: bytes, _shadow: bool) -> None:
+        file.write(alert + b"\n")
+
+    return keep
+
+
+def _by_topic(account: dict[str, Any], what: str) -> str:
+    counts = ((topic, count[what]) for topic, count in account["topics"].items())
+    return ", ".join(f"{count} of {topic}" for topic, count in counts if count)

@@ -141,7 +141,7 @@ def rebuild(
     for number in range(count) if partition is None else (partition,):
         result = work.run(number, check=check)
         results.append(result.as_dict())
-        note(f"partition {number}: {result.families} families up to offset {result.offset}")
+        note(f"partition {number}: up to offset {result.offset}, families: {result.families}")
     differing = sum(one["differing"] for one in results)
     wrong = any(one["differing"] or one["partition_state_differs"] for one in results)
     ok = not (check and wrong)
@@ -151,7 +151,9 @@ def rebuild(
     for one in results:
         if one["differing"] or one["partition_state_differs"]:
             done = "switched" if one["switched"] else "left as they are"
-            say(f"Partition {one['partition']}: {one['differing']} families differed; {done}.")
+            say(
+                f"Partition {one['partition']}: families that differed: {one['differing']}; {done}."
+            )
             say(f"  such as {', '.join(one['named'][:5]) or 'the partition state'}")
     if not wrong:
         say("Every state is what the log says.")

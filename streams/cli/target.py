@@ -25,15 +25,15 @@ def settings_of(kafka: str | None, redis_url: str | None) -> Settings:
     from streams.errors import ConfigError
 
     try:
-        found = load_settings(redis=redis_url)
+        found, given = load_settings(redis=redis_url), load_settings(redis=redis_url, kafka=kafka)
     except ConfigError as exc:
         raise Misused(str(exc)) from exc
-    if kafka is None or kafka == found.kafka:
+    if given.kafka == found.kafka:
         return found
     # Another broker than the stack's: what the file says of the stack's broker is not true of it.
     embedded = found.embedded if "EHPS_EMBEDDED" in os.environ else False
     segments = found.segments if "EHPS_SEGMENTS" in os.environ else None
-    return found.model_copy(update={"kafka": kafka, "embedded": embedded, "segments": segments})
+    return given.model_copy(update={"embedded": embedded, "segments": segments})
 
 
 def require_kafka(settings: Settings) -> None:

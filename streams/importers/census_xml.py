@@ -16,6 +16,8 @@ from xml.sax.xmlreader import AttributesImpl, Locator
 from defusedxml.common import DefusedXmlException, DTDForbidden
 from defusedxml.expatreader import DefusedExpatParser
 
+from streams.errors import StreamsError
+
 CHUNK_BYTES: Final = 64 * 1024
 
 MAX_SILENCE_BYTES: Final = 4 * 1024 * 1024
@@ -31,10 +33,14 @@ MAX_NODES: Final = 20_000
 """Elements kept of one child; the fullest real child has some hundreds."""
 
 _BOM = b"\xef\xbb\xbf"
-_ZIP = b"PK\x03\x04"
+_OTHER_FILES: Final = {
+    b"PK\x03\x04": "This is a zip archive or an Excel workbook, not a census XML file: unpack it first.",
+    b"\x1f\x8b": "This is a gzip archive, not a census XML file: unpack it first (gunzip).",
+}
+_UTF16 = (b"\xff\xfe", b"\xfe\xff", b"<\x00", b"\x00<")
 
 
-class ImportRefused(ValueError):
+class ImportRefused(StreamsError):
     """The import did not take place; the message says why in plain English."""
 
 
@@ -109,6 +115,7 @@ class _Handler(ContentHandler):
         self._stack: list[Node] = []
         self._nodes = 0
         self._skipping = 0
+        self.two_bytes = False
         self.calls = 0
         self.children = 0
         self.root_seen = False
@@ -202,6 +209,7 @@ def read_parts(stream: IO[bytes]) -> Iterator[Part]:
     """
     chunk, shift = _first_chunk(stream)
     handler = _Handler(shift)
+    handler.two_bytes = chunk.startswith(_UTF16)
     parser = DefusedExpatParser(forbid_dtd=True)
     parser.setContentHandler(handler)
     # Only a parser given a whole file tells its handler where it is; one that is fed does not.
@@ -245,9 +253,9 @@ def _first_chunk(stream: IO[bytes]) -> tuple[bytes, int]:
     """Returns the first bytes without leading blanks, and how many lines those blanks took."""
     shift = 0
     while chunk := stream.read(CHUNK_BYTES):
-        if chunk.startswith(_ZIP):
-            msg = "This is a zip archive or an Excel workbook, not a census XML file."
-            raise NotACensus(msg)
+        for start, msg in _OTHER_FILES.items():
+            if chunk.startswith(start):
+                raise NotACensus(msg)
         rest = chunk.removeprefix(_BOM).lstrip(b" \t\r\n")
         shift += chunk[: len(chunk) - len(rest)].count(b"\n")
         if rest:
@@ -276,7 +284,8 @@ def _forbidden(error: DefusedXmlException) -> str:
 def _broken(error: SAXParseException, handler: _Handler) -> str:
     reason = error.getMessage()
     if not handler.root_seen:
-        return f"This is not an XML file ({reason})."
+        hint = " It looks like UTF-16: save it as UTF-8." if handler.two_bytes else ""
+        return f"This is not an XML file ({reason}).{hint}"
     child = f", in child {handler.children}" if handler.children else ""
     return (
         f"The file breaks at line {handler.line()}{child} ({reason}): it is cut short or damaged. "

@@ -25,8 +25,9 @@ from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final, NamedTuple, Self
 
+from streams.importers.authorities import Authority
 from streams.importers.census_child import ChildFacts, ChildReader, Fact
 from streams.importers.census_header import FileHeader, read_header
 from streams.importers.census_identity import Identity
@@ -43,7 +44,14 @@ from streams.importers.pseudonym import check_key, family_pseudonym, local_id, p
 from streams.importers.report import ImportReport, Place
 from streams.importers.spool import Rank, Spool
 
-__all__ = ["AuthorityNeeded", "CensusImport", "ImportRefused", "NotACensus", "read_census"]
+__all__ = [
+    "AuthorityDiffers",
+    "AuthorityNeeded",
+    "CensusImport",
+    "ImportRefused",
+    "NotACensus",
+    "read_census",
+]
 
 _LA = re.compile(r"[EWSN]\d{8}\Z", re.ASCII)
 _ID_DIGITS: Final = 32
@@ -51,6 +59,10 @@ _ID_DIGITS: Final = 32
 
 class AuthorityNeeded(ImportRefused):
     """The file does not say which authority it is from, in a way that can be understood."""
+
+
+class AuthorityDiffers(ImportRefused):
+    """The file names another authority than the one that it was to be imported for."""
 
 
 class CensusImport:
@@ -101,6 +113,7 @@ def read_census(
     *,
     key: bytes,
     la: str | None = None,
+    other_authority: bool = False,
     today: date | None = None,
 ) -> CensusImport:
     """Reads one census file, in memory that does not grow with the number of events.
@@ -109,6 +122,7 @@ def read_census(
         source: a path, or a file opened in binary mode.
         key: secret key of the pseudonyms, at least 16 bytes; the same one for every file.
         la: ONS code of the authority; needed only when the file's own number is not known.
+        other_authority: take the file for `la` although it names another authority.
         today: last possible day of any event; by default today in UTC.
 
     Returns:
@@ -117,6 +131,7 @@ def read_census(
     Raises:
         NotACensus: if the file is not one whole census; nothing was taken.
         AuthorityNeeded: if the file's authority is not known and la is not given.
+        AuthorityDiffers: if the file names another one than la, unless other_authority.
         ImportRefused: if the file cannot be opened, or la is not an ONS code.
         WeakKeyError: if the key is too short.
     """
@@ -133,7 +148,8 @@ def read_census(
             stream: IO[bytes] = stack.enter_context(_opened(Path(source)))
         else:
             stream = source
-        census = _Census(ImportReport(name), spool, key, la, today or datetime.now(UTC).date())
+        wanted = _Wanted(la, other_authority, today or datetime.now(UTC).date())
+        census = _Census(ImportReport(name), spool, key, wanted)
         census.read(stream)
         census.report.seconds = time.perf_counter() - started
         stack.pop_all()
@@ -150,17 +166,22 @@ def _opened(path: Path) -> IO[bytes]:
         raise ImportRefused(msg) from error
 
 
+class _Wanted(NamedTuple):
+    """What the caller said of a file: its authority, whether it may differ, and the last day."""
+
+    la: str | None
+    other_authority: bool
+    today: date
+
+
 class _Census:
     """The reading of one file: its header, then child after child into the spool."""
 
-    def __init__(
-        self, report: ImportReport, spool: Spool, key: bytes, la: str | None, today: date
-    ) -> None:
+    def __init__(self, report: ImportReport, spool: Spool, key: bytes, wanted: _Wanted) -> None:
         self.report = report
         self._spool = spool
         self._key = key
-        self._la = la
-        self._today = today
+        self._wanted = wanted
         self._namespace = ""
         self._reader: ChildReader | None = None
 
@@ -173,7 +194,7 @@ class _Census:
         """
         for part in read_parts(stream):
             if isinstance(part, Header):
-                self._begin(read_header(part.node, self.report, self._today))
+                self._begin(read_header(part.node, self.report, self._wanted.today))
             elif isinstance(part, ChildNode):
                 self._take(part)
             elif isinstance(part, StrayText):
@@ -184,19 +205,16 @@ class _Census:
             self.report.warn("child", "no_children", "Children", Place(1, 0), message)
 
     def _begin(self, header: FileHeader) -> None:
-        known = header.authority
-        if self._la is None and known is None:
-            number = f"the authority number {header.lea}" if header.lea else "no authority number"
-            msg = (
-                f"The file has {number}, which is not one of the English authorities known here. "
-                "Say which authority it is from with --la and its ONS code, like --la E06000023."
-            )
-            raise AuthorityNeeded(msg)
-        la = self._la or (known.ons if known else "")
-        if known is not None and la != known.ons:
+        known, la = header.authority, self._wanted.la or ""
+        if known is None and not la:
+            raise AuthorityNeeded(_unknown(header))
+        if known is not None and la not in {"", known.ons}:
+            if not self._wanted.other_authority:
+                raise AuthorityDiffers(_differing(header, known, la))
             message = "the file is of another authority than the one it is imported for"
             place = Place(header.lea_line, 0)
             self.report.warn("header", "other_authority", "LEA", place, message)
+        la = la or (known.ons if known else "")
         self.report.la, self.report.lea = la, header.lea
         self.report.authority = known.name if known is not None and la == known.ons else ""
         self._namespace = header.lea or la
@@ -273,6 +291,21 @@ class _Census:
             "datacontenttype": "application/json",
             "data": data,
         }
+
+
+def _unknown(header: FileHeader) -> str:
+    said = {
+        True: f"The authority number of the file, {header.lea}, is not among those known here.",
+        False: "The file has no authority number of three digits (LEA in its header).",
+    }[bool(header.lea)]
+    return f"{said} Say which authority it is from, by its ONS code, like --la E06000023."
+
+
+def _differing(header: FileHeader, known: Authority, la: str) -> str:
+    return (
+        f"The file is of {known.name} ({known.ons}; see line {header.lea_line}), not of {la}: leave "
+        "--la out, or say --other-authority if the file is wrong."
+    )
 
 
 def _month(identity: Identity, on: date) -> str | None:

@@ -10,11 +10,13 @@ import hashlib
 import hmac
 import unicodedata
 
+from streams.errors import StreamsError
+
 MIN_KEY_BYTES = 16
 _DIGITS = 32
 
 
-class WeakKeyError(ValueError):
+class WeakKeyError(StreamsError):
     """The pseudonym key is too short to keep identifiers secret."""
 
 

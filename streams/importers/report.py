@@ -188,7 +188,7 @@ class ImportReport:
         lines = [
             f"{self.file}: Children in Need census {self.year or 'of unknown year'}, {authority}",
             f"{children.seen} children seen, {children.taken} taken; "
-            f"{sum(self.events.values())} events and {self.links} links; "
+            f"events: {sum(self.events.values())}, links: {self.links}; "
             f"{self.rejected} facts not taken.",
         ]
         if self.first:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,17 @@ def test_every_command_that_answers_has_json(words: tuple[str, ...]) -> None:
         ("up", "--la", "Bristol"),
         ("simulate", "--start", "2024-13-01"),
         ("simulate", "--json"),
+        ("simulate", "--start", "2024-09-02", "--end", "2025-09-02"),
+        ("simulate", "--families", "2", "--weeks", "1", "--out", "/no/such/folder/events.ndjson"),
+        ("publish", "--raw", "no.such.topic", "/dev/null"),
+        ("publish", "--raw", "ehps.log.v1", "/dev/null"),
+        ("doctor", "--redis", "foo"),
+        ("doctor", "--redis", "redis://127.0.0.1:99999"),
+        ("doctor", "--kafka", ""),
+        ("alerts", "--kafka", "127.0.0.1"),
+        ("worker", "intake", "--redis", "foo"),
+        ("up", "--redis", "foo"),
+        ("up", "--kafka", "foo:bar"),
         ("import", "cin-census", "/no/such/census.xml"),
     ],
     ids=" ".join,
@@ -99,6 +111,54 @@ def test_without_a_broker_a_person_gets_one_sentence_with_the_address(
     assert not answer["ok"]
     assert address in answer["error"]
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [("doctor",), ("up", "--once"), ("alerts",)])
+def test_a_data_folder_that_is_a_file_is_one_sentence(words: tuple[str, ...]) -> None:
+    done = run_ehps(*words, environment={"EHPS_DATA_DIR": __file__, "EHPS_KAFKA": ""})
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("given", ["/dev/null", "<(echo '{}')"])
+def test_publish_reads_devices_and_pipes(given: str) -> None:
+    import subprocess
+    import sys
+
+    line = f"{sys.executable} -m streams.cli publish --check {given}"
+    done = subprocess.run(["/bin/bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == (0 if given == "/dev/null" else 1)
+
+
+def test_a_census_of_another_authority_or_of_which_nothing_is_taken_ends_with_its_code(
+    tmp_path: Path,
+) -> None:
+    file = Path(__file__).parents[1] / "fixtures/cin_census/full_2024.xml"
+    empty = tmp_path / "empty.xml"
+    empty.write_text(file.read_text().partition("<Children>")[0] + "<Children/></Message>")
+    words, key = ("import", "cin-census"), {"EHPS_PSEUDONYM_KEY": "sixteen characters or more"}
+    other = run_ehps(*words, str(file), "--la", "E09000007", environment=key)
+    meant = run_ehps(*words, str(file), "--la", "E09000007", "--other-authority", environment=key)
+    nothing = run_ehps(*words, str(empty), environment=key)
+    assert (other.returncode, meant.returncode, nothing.returncode) == (2, 0, 1)
+    assert "E06000023" in other.stderr
+    assert "nothing could be taken from empty.xml" in nothing.stdout
+
+
+def test_the_simulated_weeks_end_today_and_the_same_day_gives_the_same_bytes(
+    tmp_path: Path,
+) -> None:
+    words = ("simulate", "--families", "30", "--weeks", "8")
+    today = datetime.now(UTC).date()
+    one, same = run_ehps(*words), run_ehps(*words, "--end", str(today))
+    days = [json.loads(line)["recordedtime"][:10] for line in one.stdout.splitlines()]
+    assert one.stdout == same.stdout
+    assert str(today - timedelta(days=14)) < max(days) < str(today)
+
+
+def test_the_version_is_told_as_word_and_as_flag() -> None:
+    assert run_ehps("version").stdout == run_ehps("--version").stdout != ""
 
 
 def test_a_pipe_that_ends_early_is_no_error(tmp_path: Path) -> None:

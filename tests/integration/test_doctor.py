@@ -25,6 +25,7 @@ from streams.ports import Stretch
 from streams.registry import LIVE, Registry
 from streams.store import tag
 from streams.topicadmin import apply, plan
+from streams.up import Workers
 from tests.integration.conftest import Kafka
 from tests.integration.living import LA, eventually
 
@@ -157,6 +158,24 @@ def test_a_partition_that_grows_while_its_offset_stands_is_stuck(
     found = causes(settings)["stuck"]
     assert "ehps.log.v1 partition 0 is stuck" in found
     assert "1 more came" in found
+
+
+def test_a_worker_that_ends_again_and_again_is_named_with_its_cause(
+    settings: Settings, tmp_path: Path
+) -> None:
+    Redis.from_url(settings.redis).config_set("maxmemory-policy", "allkeys-lru")
+    heartbeat(settings, datetime.now(UTC), datetime.now(UTC))
+    here = settings.model_copy(update={"data_dir": tmp_path})
+    workers = Workers(here, [("scorer",)], note=lambda _: None)
+    workers.start()
+    try:
+        eventually(lambda: workers.tend() or workers.restarts >= 2)
+        found = causes(here)
+    finally:
+        workers.stop()
+    assert "scorer ended 2 times in the last 5 minutes" in found["crashing"]
+    assert "has maxmemory-policy allkeys-lru: set it to noeviction" in found["crashing"]
+    assert "stuck" not in found
 
 
 def test_a_partition_that_moves_is_not_stuck(settings: Settings) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.integration.product import wait_for
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-ALERT_S = 60.0
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -26,57 +28,121 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture
-def system(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """`ehps up` in an empty folder; yields the environment of a terminal beside it."""
+@dataclass(frozen=True)
+class System:
+    """A running `ehps up`: the folder that it runs in, the terminal beside it, and what it shows to do next."""
+
+    folder: Path
+    environment: dict[str, str]
+    steps: list[str]
+
+    def shell(self, script: str, code: int = 0) -> str:
+        """Run a script as a person would; returns what it said."""
+        done = subprocess.run(
+            ["bash", "-eu", "-c", script],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, f"{script}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def first_line(self, command: str) -> str:
+        """The first line of a command that goes on for ever."""
+        with subprocess.Popen(
+            shlex.split(command),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            try:
+                return process.stdout.readline()
+            finally:
+                process.kill()
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """`ehps up` in an empty folder, as the README starts it."""
+    folder = tmp_path_factory.mktemp("readme")
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("EHPS_")
     }
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     with subprocess.Popen(
-        ["ehps", "up", "--json"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        ["ehps", "up"], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None
-            yield {**environment, "KAFKA": json.loads(process.stdout.readline())["kafka"]}
+            said = list(iter(process.stdout.readline, "Ctrl-C stops all.\n"))
+            steps = [line.strip() for line in said if line.startswith("  ehps ")]
+            environment["KAFKA"] = said[0].split()[1]
+            yield System(folder, environment, steps)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
 
 
-def test_an_agency_a_front_door_and_operations_do_what_the_readme_says(
-    tmp_path: Path, system: dict[str, str]
-) -> None:
-    def shell(script: str) -> str:
-        done = subprocess.run(
-            ["bash", "-eu", "-c", script],
-            cwd=tmp_path,
-            env=system,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    *agency, publish, front_door, operations = blocks("sh")
-    told = shell("\n".join((*agency, publish)))
+def test_an_agency_a_front_door_and_operations_do_what_the_readme_says(system: System) -> None:
+    *agency, publish, front_door, decision, operations = blocks("sh")
+    told = system.shell("\n".join((*agency, publish)))
     assert "0 of 4 lines refused" in told
     assert "4 messages sent" in told
 
-    deadline = time.monotonic() + ALERT_S
-    while not shell("ehps alerts") and time.monotonic() < deadline:
-        time.sleep(0.2)
-    (tmp_path / "front_door.py").write_text(blocks(r"python front_door\.py")[0])
-    read = shell(f"python front_door.py $KAFKA {ROOT}/schemas/json/alert/1.json")
+    (system.folder / "front_door.py").write_text(blocks(r"python front_door\.py")[0])
+    read = system.first_line(
+        f"python front_door.py {system.environment['KAFKA']} {ROOT}/schemas/json/alert/1.json"
+    )
     assert read.startswith(
         "raised E06000023:f-1001 Combination C1: three green police notifications"
     )
 
-    shown = shell(front_door)
+    shown = system.shell(front_door)
     assert "Combination C1" in shown
     assert "12 points, band blue" in shown
-    proved = shell(operations)
+    assert system.shell("ehps alerts --family zzz 2>&1") == "No alert about zzz so far.\n"
+    assert "1 message sent" in system.shell("\n".join((*agency[:2], decision)))
+    wait_for(
+        "the decision beside its family",
+        lambda: "Last decision: accept" in system.shell("ehps explain f-1001"),
+    )
+    proved = system.shell(operations)
     assert "the same, byte for byte" in proved
+    assert "5 records read: 5 on the log" in proved
     assert "Every record ended in exactly one way." in proved
     assert "Nothing is wrong." in proved
+
+
+def test_a_name_for_a_subject_is_refused_as_the_readme_shows(system: System) -> None:
+    golden = (ROOT / "schemas/golden/police.notification/1.json").read_text()
+    good = json.loads(golden)
+    lines = [good] * 6 + [good | {"subject": "Alex Smith"}]
+    (system.folder / "named.ndjson").write_text("".join(f"{json.dumps(one)}\n" for one in lines))
+    said = system.shell("ehps publish --check named.ndjson", code=1)
+    shown = next(block for block in blocks("text") if "identifier_not_pseudonym" in block)
+    assert " ".join(shown.split()) in " ".join(said.replace("named", "events").split())
+    assert "Alex" not in said
+
+
+def test_a_census_is_told_as_past_beside_an_authority_that_is_live(system: System) -> None:
+    export, command = re.findall(
+        r"^    ((?:export EHPS_PSEU|ehps import).*)$", README, re.MULTILINE
+    )
+    told = system.shell(f"{export}\n{command.replace('tests/', f'{ROOT}/tests/')}")
+    assert "14 messages published." in told
+    assert "is live" not in told
+
+
+def test_what_a_started_system_shows_to_do_next_ends_in_an_alert(system: System) -> None:
+    simulate, publish, follow, doctor = system.steps
+    system.shell(f"{simulate}\n{publish}")
+    wait_for(
+        "an alert about a simulated family",
+        lambda: re.search(r"family f-\d+: Step up", system.shell("ehps alerts")) is not None,
+    )
+    assert " family f-" in system.first_line(follow)
+    assert "Nothing is wrong." in system.shell(doctor)

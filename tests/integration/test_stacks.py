@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
@@ -234,6 +235,67 @@ def test_the_stack_command_says_where_it_is_and_cleans_up(tmp_path: Path) -> Non
         "pid": stack.pid,
     }
     assert not (tmp_path / "stack.json").exists()
+
+
+@pytest.mark.usefixtures("real_stack")
+@pytest.mark.parametrize("name", ["Kafka", "Redis"])
+def test_the_stack_command_ends_when_a_server_ends_and_says_which(
+    tmp_path: Path, name: str
+) -> None:
+    command = [sys.executable, "-m", "deploy.stack", "--data-dir", str(tmp_path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as stack:
+        assert stack.stdout is not None
+        assert stack.stderr is not None
+        try:
+            _, redis = (stack.stdout.readline().split()[1] for _ in range(2))
+            info: Any = Redis.from_url(redis).info("server")
+            pids = {"Kafka": _kafka_in(tmp_path), "Redis": int(info["process_id"])}
+            os.kill(pids[name], signal.SIGKILL)
+            assert stack.wait(60) == 1
+            assert f"{name}: it ended (code 137)" in stack.stderr.read()
+        finally:
+            stack.terminate()
+    assert all(_gone(pid) for pid in pids.values())
+    assert not (tmp_path / "stack.json").exists()
+
+
+def test_a_system_whose_embedded_valkey_ends_says_so_and_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "streams.cli", "up", "--json"]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "EHPS_DATA_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as system:
+        assert system.stdout is not None
+        assert system.stderr is not None
+        try:
+            said = json.loads(system.stdout.readline())
+            info: Any = Redis.from_url(said["redis"]).info("server")
+            os.kill(int(info["process_id"]), signal.SIGKILL)
+            assert system.wait(60) == 1
+            assert "Valkey: it ended (code 137)" in system.stderr.read()
+        finally:
+            system.terminate()
+    assert all(_gone(pid) for pid in said["workers"])
+    assert not (tmp_path / "stack.json").exists()
+
+
+def _kafka_in(folder: Path) -> int:
+    """The process of the broker whose files are in a folder: not the shell that keeps it."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True
+    )
+    found = [
+        line
+        for line in listed.stdout.splitlines()
+        if "kafka.Kafka" in line and str(folder) in line and "ehps-server" not in line
+    ]
+    assert len(found) == 1
+    return int(found[0].split()[0])
 
 
 def _settings(bootstrap: str) -> dict[str, str | int | bool]:

@@ -131,6 +131,7 @@ def test_a_golden_message_with_any_field_changed_is_taken_or_refused_with_a_reas
     if isinstance(verdict, Rejection):
         assert verdict.code in CODES
         assert verdict.hint
+        assert not verdict.hint.startswith("should"), "it is said after `send`"
 
 
 GOOD = json.loads((ROOT / "golden/police.notification/1.json").read_bytes())
@@ -175,6 +176,19 @@ def test_each_fault_gets_a_reason_that_its_sender_can_act_on(
 
     assert (why.code, why.field) == (code, field)
     assert why.hint
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"la": "Bristol"}, "text that matches pattern"),
+        ({"source": ""}, "text of at least 1 character"),
+        ({"id": "x" * 200}, "at most 128 characters"),
+        ({"data": []}, "an object, in braces"),
+    ],
+)
+def test_a_hint_can_be_said_after_send(changes: dict[str, Any], said: str) -> None:
+    assert refused(**changes).hint.startswith(said)
 
 
 def test_a_rejection_never_repeats_the_value() -> None:

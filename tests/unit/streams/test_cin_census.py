@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import tracemalloc
@@ -22,6 +23,7 @@ from streams.importers import census_xml, cin_census
 from streams.importers.authorities import authorities
 from streams.importers.census_values import moment, months_before
 from streams.importers.cin_census import (
+    AuthorityDiffers,
     AuthorityNeeded,
     CensusImport,
     ImportRefused,
@@ -44,9 +46,11 @@ HEADER = """<Header><CollectionDetails><Collection>CIN</Collection><Year>2024</Y
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def read(source: str | Path | bytes, la: str | None = None) -> CensusImport:
+def read(
+    source: str | Path | bytes, la: str | None = None, *, other_authority: bool = False
+) -> CensusImport:
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
-    return read_census(opened, key=KEY, la=la, today=TODAY)
+    return read_census(opened, key=KEY, la=la, other_authority=other_authority, today=TODAY)
 
 
 def assert_valid(message: dict[str, Any]) -> None:
@@ -440,9 +444,32 @@ class TestRefusal:
         with read(data, la="E06000023") as imported:
             assert len(list(imported.events())) == 1
 
-    def test_another_authority_than_the_files_is_warned_of(self) -> None:
-        with read(census(child(episode())), la="E09000007") as imported:
+    @pytest.mark.parametrize(
+        ("lea", "said"), [("975", "number of the file, 975, is not"), ("80x", "three digits")]
+    )
+    def test_what_is_wrong_with_the_authority_number_is_said(self, lea: str, said: str) -> None:
+        with pytest.raises(AuthorityNeeded, match=said):
+            read(census("", HEADER.replace(">801<", f">{lea}<")))
+
+    def test_another_authority_than_the_files_is_refused(self) -> None:
+        with pytest.raises(AuthorityDiffers, match=r"Bristol.*not of E09000007.*--other-authority"):
+            read(census(child(episode())), la="E09000007")
+
+    def test_another_authority_than_the_files_is_warned_of_where_it_is_meant(self) -> None:
+        with read(census(child(episode())), la="E09000007", other_authority=True) as imported:
+            assert imported.la == "E09000007"
             assert ("header", "other_authority") in found(imported.report)
+
+    @pytest.mark.parametrize(
+        ("data", "said"),
+        [
+            (gzip.compress(census("")), "gzip"),
+            ('<?xml version="1.0" encoding="UTF-8"?>'.encode("utf-16"), "UTF-16"),
+        ],
+    )
+    def test_a_packed_or_wide_file_is_refused_with_what_to_do(self, data: bytes, said: str) -> None:
+        with pytest.raises(NotACensus, match=said):
+            read(data)
 
     def test_misuse_is_said_clearly(self, tmp_path: Path) -> None:
         with pytest.raises(ImportRefused, match="ONS code"):

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ehps.log import RecordKind, pack_other
+from streams.cli.prove import account_lines
 from streams.logwriter import EHPS, INPUT
-from streams.reconcile import Ledger
+from streams.reconcile import Ledger, summary
 from streams.segments import Record
 
 TOPIC = "agency.police.v1"
@@ -70,6 +71,21 @@ def test_every_record_is_counted_once_and_wrong_ends_are_named(
     assert found.waiting == waiting
     wrong = [n for n, fate in enumerate(fates) if fate in ("twice", "unaccounted")]
     assert [offset for _, _, offset in listed] == wrong
+
+
+def test_what_the_scorer_has_not_applied_yet_is_counted_apart() -> None:
+    ledger = Ledger({(TOPIC, 0): 5})
+    for offset in range(5):
+        ledger.logged(on_log(offset), 3)
+    assert (ledger.unapplied, ledger.kinds[RecordKind.EVENT]) == (2, 3)
+
+
+def test_the_account_does_not_call_settled_what_still_waits() -> None:
+    document = summary(*account(["logged", "waiting"], 1).join([TOPIC]), {}, [])
+    told = account_lines({**document, "unapplied": 1})
+    assert "STILL WAITING for intake: 1 of agency.police.v1." in told
+    assert "STILL WAITING for a scorer: 1 record on the log." in told
+    assert not any("exactly one way" in line for line in told)
 
 
 def test_a_record_costs_a_byte_however_many_there_are() -> None:
