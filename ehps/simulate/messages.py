@@ -91,10 +91,10 @@ def topic_of(draft: Draft) -> str:
 class Outbox:
     """Collects drafts, and numbers records and incidents so that two worlds never share an id."""
 
-    def __init__(self, la: str, seed: int) -> None:
-        """An empty outbox of one authority and seed."""
+    def __init__(self, prefix: str) -> None:
+        """An empty outbox of the world of that name."""
         self.drafts: list[Draft] = []
-        self.prefix = token("world", la, seed, size=4)
+        self.prefix = prefix
         self._number = 0
 
     def number(self, what: str) -> str:

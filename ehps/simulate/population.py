@@ -51,9 +51,9 @@ class Population:
 
 
 def make_population(
-    families: int, weeks: int, seed: int, start: date, la: str, rng: np.random.Generator
+    families: int, weeks: int, start: date, world: str, rng: np.random.Generator
 ) -> Population:
-    """Draw the families of an authority; children are 0-17 on the first day, or born later."""
+    """Draw the families of the world of that name; children are 0-17 on the first day, or born later."""
     counts = rng.choice(np.arange(1, 5), size=families, p=rates.CHILDREN_SHARES)
     first = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     total = int(first[-1])
@@ -73,12 +73,12 @@ def make_population(
         entry=entry,
         secondary=_years_on(births, 7),
         leaving=_years_on(births, 12) - 32,
-        children=[f"person-{token(seed, la, 'child', i)}" for i in range(total)],
+        children=[f"person-{token(world, 'child', i)}" for i in range(total)],
         adults=[
-            [f"person-{token(seed, la, 'adult', f, i)}" for i in range(int(adults[f]))]
+            [f"person-{token(world, 'adult', f, i)}" for i in range(int(adults[f]))]
             for f in range(families)
         ],
-        households=[f"household-{token(seed, la, 'household', f)}" for f in range(families)],
+        households=[f"household-{token(world, 'household', f)}" for f in range(families)],
     )
 
 
@@ -97,7 +97,7 @@ def _years_on(births: list[date], years: int) -> Ints:
     )
 
 
-def link_data(family: int, role: str, birth_day: int | None, confidence: float) -> str:
+def link_data(family: str, role: str, birth_day: int | None, confidence: float) -> str:
     """JSON text of a `link.person.v1`; the birth month only, as in the contract."""
     born = "" if birth_day is None else f'"born":"{iso_day(birth_day)[:7]}",'
-    return f'{{"family":"f-{family}","role":"{role}",{born}"confidence":{confidence:g}}}'
+    return f'{{"family":"{family}","role":"{role}",{born}"confidence":{confidence:g}}}'

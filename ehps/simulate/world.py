@@ -14,7 +14,7 @@ import orjson
 from ehps.simulate import rates
 from ehps.simulate.attendance import Attendance
 from ehps.simulate.faults import Faults
-from ehps.simulate.messages import EPOCH, Draft, Message, Outbox, iso_day, parse_start
+from ehps.simulate.messages import EPOCH, Draft, Message, Outbox, iso_day, parse_start, token
 from ehps.simulate.population import link_data, make_population
 from ehps.simulate.rates import DAY, HOUR, MINUTE, WEEK
 from ehps.simulate.scene import Dice, Scene, health_delay
@@ -77,6 +77,8 @@ class World:
             la,
             malformed,
         )
+        # In every id of the world, so that two worlds in one authority share no family, person or record.
+        self.name = token("world", la, seed, families, weeks, start, size=2)
         self.start_s = parse_start(start)
         self.end_s = self.start_s + weeks * WEEK
         require_covered(start, start + timedelta(weeks=weeks))
@@ -138,13 +140,13 @@ class _Run:
         people, chance, self._rng, marks, faults, broken = streams
         self._world = world
         self._population = make_population(
-            world.families, world.weeks, world.seed, world.start, world.la, people
+            world.families, world.weeks, world.start, world.name, people
         )
         children, families = len(self._population.children), world.families
         self._scene = Scene(
             population=self._population,
             dice=Dice(chance),
-            out=Outbox(world.la, world.seed),
+            out=Outbox(world.name),
             drift=self._rng.normal(0.0, rates.DRIFT_SPREAD, families),
             pressure=np.zeros(families),
             tier=np.zeros(families, np.int64),
@@ -210,7 +212,7 @@ class _Run:
             recorded = moment + dice.between(14 * DAY, 120 * DAY)
             self._linked_from[subject], kind = recorded + HOUR, "late-link"
         recorded -= recorded % MINUTE
-        data = link_data(family, role, birth, confidence)
+        data = link_data(f"f-{self._world.name}-{family}", role, birth, confidence)
         record = f"link-{subject[-16:]}"
         yield Draft(
             "links",
@@ -354,10 +356,11 @@ class _Run:
     def truth(self) -> list[dict[str, Any]]:
         """One row a family."""
         population, scene, services = self._population, self._scene, self._services
+        la, name = self._world.la, self._world.name
         return [
             {
-                "family": f"f-{family}",
-                "key": f"{self._world.la}:f-{family}",
+                "family": f"f-{name}-{family}",
+                "key": f"{la}:f-{name}-{family}",
                 "la": self._world.la,
                 "decile": int(population.decile[family]),
                 "children": int(population.first[family + 1] - population.first[family]),

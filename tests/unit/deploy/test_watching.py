@@ -111,7 +111,8 @@ def test_operations_say_what_to_do_for_every_cause_that_doctor_names() -> None:
     named = set(re.findall(r'Finding\(\s*f?"(\w+)', code)) - {"no_"}
     said = set(
         re.findall(
-            r"`([a-z]+(?:_[a-z]+)+|stuck|behind|refusing|rebalancing)`", OPERATIONS.read_text()
+            r"`([a-z]+(?:_[a-z]+)+|stuck|behind|crashing|refusing|rebalancing)`",
+            OPERATIONS.read_text(),
         )
     )
     assert named | {"no_scorer", "no_intake"} <= said

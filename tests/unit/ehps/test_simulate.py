@@ -145,7 +145,7 @@ def _possible_sessions() -> int:
     import numpy as np
 
     stream = np.random.Generator(np.random.PCG64(np.random.SeedSequence(11).spawn(6)[0]))
-    people = make_population(YEAR_FAMILIES, 52, 11, START, LA, stream)
+    people = make_population(YEAR_FAMILIES, 52, START, "w", stream)
     first = START.toordinal() - EPOCH
     days = [d for d in range(first, first + 364) if is_school_day(date.fromordinal(EPOCH + d))]
     return 2 * sum(int(((people.entry <= d) & (d < people.leaving)).sum()) for d in days)
@@ -339,7 +339,7 @@ def test_truth_is_one_json_object_and_says_that_it_is_simulated() -> None:
     truth = orjson.loads(world.truth_json())
     assert truth["simulated"] is True
     assert len(truth["families"]) == 30
-    assert truth["families"][7]["key"] == f"{LA}:f-7"
+    assert truth["families"][7]["key"] == f"{LA}:{truth['families'][7]['family']}"
 
 
 @pytest.mark.parametrize(
@@ -379,3 +379,15 @@ def test_reception_starts_in_the_september_after_the_fourth_birthday(
     birth: date, entry: date
 ) -> None:
     assert school_entry(birth) == entry
+
+
+def test_two_worlds_of_one_authority_share_no_family_no_person_and_no_record() -> None:
+    def names(world: World) -> set[str]:
+        told = [orjson.loads(message.value) for message in world.simulate()]
+        families = {one["data"]["family"] for one in told if one["type"] == "link.person.v1"}
+        return families | {one[name] for one in told for name in ("id", "subject")}
+
+    first = names(World(20, 4, 1, START, LA))
+    others = World(20, 4, 2, START, LA), World(20, 5, 1, START, LA), World(21, 4, 1, START, LA)
+
+    assert all(not first & names(other) for other in others)
