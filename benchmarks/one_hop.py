@@ -24,7 +24,7 @@ from ehps.log import LogRecord, RecordKind, pack_event, pack_other
 from schemas.envelope import Event
 from schemas.topics import ALERTS, SCORES, agency_topic
 from schemas.validate import validate_event
-from streams.kafka import Sender, consumer, drain, good, producer
+from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, drain, good, producer
 from streams.store import RedisStore
 from streams.throttle import NoThrottle
 
@@ -39,7 +39,7 @@ class OneHop:
         self._store, self._topic, self._beat_s = store, topic, beat_s
         self._consumer = consumer(kafka, run)
         self._consumer.subscribe([topic])
-        self._sender = Sender(producer(kafka), NoThrottle())
+        self._sender = Sender(producer(kafka, CONFIRMED_LINGER_MS), NoThrottle())
         self._library = Library.packaged()
         self._beats: dict[int, int] = {}
         self._pending: tuple[int, int, Step, int, int] | None = None

@@ -141,8 +141,11 @@ def validate_control(value: bytes | None) -> ControlMessage | Rejection:
 def _document(value: bytes | None, headers: Headers | None) -> dict[str, Any] | Rejection:
     if not value:
         return Rejection("not_json", "", "an empty message", "a CloudEvents 1.0 event as JSON")
-    binary = {name[3:]: text for name, text in headers or () if name.startswith("ce_")}
-    size = len(value) + sum(len(name) + len(text or b"") for name, text in binary.items())
+    binary: dict[str, bytes | str | None] = {}
+    size = len(value)
+    if headers:  # most messages have none
+        binary = {name[3:]: text for name, text in headers if name.startswith("ce_")}
+        size += sum(len(name) + len(text or b"") for name, text in binary.items())
     if size > MESSAGE_BYTES_MAX:
         return Rejection("too_large", "", f"{size} bytes", f"at most {MESSAGE_BYTES_MAX} bytes")
     try:
@@ -208,12 +211,15 @@ def _checked(model: type[ModelT], document: dict[str, Any], now: datetime) -> Mo
     if isinstance(result, Rejection):
         return result
     limit = now + AHEAD_MAX
-    for name in ("time", "recordedtime", "correctionof"):
-        moment = getattr(result, name, None)
-        if moment is not None and moment < EARLIEST:
-            return Rejection("wrong_value", name, "a time before 1900", _WHEN[name])
-        if moment is not None and moment > limit:
-            return Rejection("future_time", name, "a time more than a day ahead", _WHEN[name])
+    for name, when in _WHEN.items():
+        moment: datetime | None = getattr(result, name, None)
+        if moment is None:
+            continue
+        # The year first: comparing moments of different zones is as dear as validating a field.
+        if moment.year <= EARLIEST.year and moment < EARLIEST:
+            return Rejection("wrong_value", name, "a time before 1900", when)
+        if moment > limit:
+            return Rejection("future_time", name, "a time more than a day ahead", when)
     return result
 
 
@@ -226,13 +232,15 @@ _WHEN = {
 
 def _parsed(model: type[ModelT], document: dict[str, Any]) -> ModelT | Rejection:
     try:
-        return model.model_validate(document)
+        # `model_validate` is this and a look at arguments that are not given here, a fifth of its time.
+        found: ModelT = model.__pydantic_validator__.validate_python(document)
     except ValidationError as error:
         return _rejection(error.errors(include_url=False, include_context=True)[0])
     except (RecursionError, OverflowError, ValueError):
         return Rejection(
             "wrong_value", "", "values out of range", "values as the schema describes them"
         )
+    return found
 
 
 _TIMES = {"time", "recordedtime", "correctionof", "occurred", "returned", "effective"}

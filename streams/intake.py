@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from datetime import datetime
 
 from confluent_kafka import Message, TopicPartition
@@ -52,6 +53,8 @@ class Intake:
         patience = Patience("intake", told=self._progress.waits_out)
         while not stop.is_set():
             patience.attempt(self.turn, stop)
+        self._teller.busy = False
+        self._teller.tell()
         self._reader.close()
 
     def start(self) -> None:
@@ -66,6 +69,7 @@ class Intake:
         """Take what came, everything confirmed, and only then tell the group. What failed is kept and taken again."""
         if not self._messages:
             self._messages = good(drain(self._reader, self._batch_records, self._poll_s))
+        self._teller.busy = len(self._messages) == self._batch_records
         self._progress.took(len(self._messages))
         last: dict[tuple[str, int], Record] = {}
         if self._messages:
@@ -131,10 +135,9 @@ class Intake:
         return sum(family is not None for family in families)
 
     def _sign(self, events: list[tuple[Record, Event]], now: datetime) -> None:
-        seconds = int(now.timestamp())
-        signs: dict[str, dict[str, int]] = {}
-        for record, event in events:
-            signs.setdefault(event.la, {})[source_of(record.topic)] = seconds
+        seconds, signs = int(now.timestamp()), defaultdict[str, dict[str, int]](dict)
+        for la, topic in {(event.la, record.topic) for record, event in events}:
+            signs[la][source_of(topic)] = seconds
         for la, sources in signs.items():
             self._registry.sign(la, sources)
 
@@ -146,7 +149,7 @@ def coordinates(record: Record) -> str:
 
 def _json(record: Record, event: Event) -> bytes:
     """The message as structured JSON: as it was sent, or put together from Kafka's binary mode."""
-    if any(name.startswith("ce_") for name, _ in record.headers):
+    if record.headers and any(name.startswith("ce_") for name, _ in record.headers):
         return event.model_dump_json(exclude_none=True).encode()
     return record.value or b""
 

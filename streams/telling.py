@@ -25,12 +25,20 @@ def answered(question: str) -> Iterator[None]:
         raise BrokerUnavailable(f"Kafka did not answer {question}") from error
 
 
+HELD_MAX = 4
+"""Batches for which a busy loop may keep from its group that they are done: an answer takes as long as 300 events."""
+
+
 class Teller:
     """Tells a reader's group what is done. What the group did not hear costs a repeat, never a loss."""
 
     def __init__(self, reader: Reader) -> None:
-        """Nothing is told yet."""
-        self._reader = reader
+        """Nothing is told yet.
+
+        Attributes:
+            busy: more is waiting: telling may wait too, for `HELD_MAX` batches.
+        """
+        self._reader, self.busy, self._held = reader, False, 0
         self._untold: dict[tuple[str, int], int] = {}
 
     def done(self, topic: str, partition: int, offset: int) -> None:
@@ -45,6 +53,10 @@ class Teller:
         """Tell what is not told; what is not heard, next time: who waits for the group would wait for ever."""
         if not self._untold:
             return
+        if self.busy and self._held < HELD_MAX:
+            self._held += 1
+            return
+        self._held = 0
         offsets = [TopicPartition(*place, offset) for place, offset in self._untold.items()]
         try:
             self._reader.commit(offsets=offsets, asynchronous=False)
