@@ -1,67 +1,31 @@
-"""The Faust app: hosts the batch services, the agents of the low-volume topics and the timers."""
+"""The Faust app: hosts the agents of the low-volume topics and the timers."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
 import faust
-from mode import Service
 
 from schemas.topics import CONTROL
 from streams.config import Settings
-from streams.logs import described, logger
+from streams.logs import logger
+from streams.loops import Loop, crash
 from streams.patience import passes
 from streams.redisclient import reason_of
 from streams.segments import Record
 from streams.transport import use_fetch_wait
+from streams.watch import Take
 
-CRASH_CODE = 70
-"""Exit code of a process that stops before it commits something wrong (sysexits: internal software error)."""
-STOP_S = 10.0
 TAKE_MAX = 500
 METADATA_MS = 5000
 """A partition whose leader was not known when the client asked is asked for again after this, not five minutes."""
 RETRY_S = (0.2, 5.0)
-
-Take = Callable[[list[Record]], None]
-
-
-class Loop(Service):
-    """Runs one blocking loop in a thread; a crash in it ends the process, so that nothing is half alive."""
-
-    def __init__(self, name: str, run: Callable[[threading.Event], None], **options: Any) -> None:
-        """`run` returns soon after the flag it is given is set."""
-        super().__init__(**options)
-        self._name, self._run, self._flag = name, run, threading.Event()
-        self._thread = threading.Thread(target=self._guarded, name=name, daemon=True)
-
-    async def on_start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    async def on_stop(self) -> None:
-        """Let the batch in hand end, within a deadline."""
-        self._flag.set()
-        await asyncio.to_thread(self._thread.join, STOP_S)
-
-    def _guarded(self) -> None:
-        try:
-            self._run(self._flag)
-        except Exception as error:  # noqa: BLE001  (outermost: the process ends, uncommitted)
-            crash(self._name, error)
-
-
-def crash(name: str, error: BaseException) -> None:
-    """End the process at once: its batch is not committed, and the next owner does it again."""
-    logger().critical(f"{name}.crashed", **described(error))
-    os._exit(CRASH_CODE)
 
 
 class DrainOverdue(RuntimeError):
@@ -72,8 +36,11 @@ class Worker(faust.Worker):
     """Faust's, but gone by a deadline after SIGTERM or Ctrl-C: its batch done, or left for the next owner to do."""
 
     drain_s = 20.0
+    loops: Sequence[Loop] = ()
 
     def _schedule_shutdown(self, number: signal.Signals) -> None:
+        for loop in self.loops:
+            loop.ask()
         overdue = DrainOverdue(f"not drained {self.drain_s:g} s after {number.name}")
         limit = threading.Timer(self.drain_s, crash, ("worker", overdue))
         limit.daemon = True
@@ -83,14 +50,15 @@ class Worker(faust.Worker):
 
 def build(
     settings: Settings,
-    loops: list[Loop],
+    started: Callable[[], None],
     takes: dict[str, Take],
     pulse: Callable[[], None] | None,
     sweep: Callable[[], Any] | None,
 ) -> faust.App:
-    """The app. Without `takes` it hosts the loops alone.
+    """The app. Without `takes` it only waits for the end.
 
     Args:
+        started: called when agents and timers are at work.
         takes: what to do with a batch of each topic.
         pulse: writes heartbeats; called by the one process that owns the control topic's partition.
         sweep: mends look-ups that Redis lost, and releases parked events.
@@ -117,8 +85,11 @@ def build(
     )
     app.producer_only = not takes
     use_fetch_wait(app, settings.fetch_wait_ms)
-    for loop in loops:
-        app.service(loop)  # type: ignore[arg-type]  # an instance is as good as a class: see _prepare_subservice
+
+    async def told() -> None:
+        started()
+
+    app.task(told)
     for topic, take in takes.items():
         _agent(app, topic, take)
     if pulse is not None:

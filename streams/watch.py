@@ -35,6 +35,7 @@ class Watch:
         self._settings, self._end = settings, end
         self._loops: list[Progress] = []
         self._dog: Watchdog | None = None
+        self._hosted = False
         self._web: Web | None = None
 
     def serve(self) -> None:
@@ -83,6 +84,10 @@ class Watch:
         self._dog = Watchdog(self._loops, self._settings.stall_s, self._end)
         self._dog.start()
 
+    def hosted(self) -> None:
+        """Agents and timers are at work too."""
+        self._hosted = True
+
     def health(self) -> list[str]:
         """What keeps this process from making progress."""
         return [] if self._dog is None else self._dog.problems()
@@ -92,7 +97,8 @@ class Watch:
         if self._dog is None:
             return ["starting: waits for Kafka and Redis"]
         waiting = [loop for loop in self._loops if loop.assigned is None]
-        found = [f"{loop.role}: no partitions are assigned yet" for loop in waiting]
+        found = [] if self._hosted else ["starting: agents and timers"]
+        found += [f"{loop.role}: no partitions are assigned yet" for loop in waiting]
         found += [f"{loop.role}: waits out {loop.trouble}" for loop in self._loops if loop.trouble]
         return found + unreachable(self._settings)
 

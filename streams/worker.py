@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import signal
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import redis
 from confluent_kafka.admin import AdminClient
@@ -13,7 +14,6 @@ from confluent_kafka.admin import AdminClient
 from ehps.library import Library
 from schemas.topics import AGENCY_TOPICS, ALERTS, CONTROL, DECISIONS, LINKS, LOG, SCORES, UNLINKED
 from streams.agents import Decisions, Links
-from streams.app import Loop, Take, Worker, build, crash
 from streams.config import Settings
 from streams.content import library as library_of
 from streams.controls import Controls, Pulse
@@ -24,6 +24,7 @@ from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, partitions_of, 
 from streams.kept import Kept
 from streams.logs import configure, logger
 from streams.logwriter import LogWriter
+from streams.loops import Loop, crash
 from streams.parking import Parking
 from streams.patience import utc_now
 from streams.recover import Recovery
@@ -33,7 +34,10 @@ from streams.scorer import Scorer
 from streams.store import RedisStore
 from streams.throttle import NoThrottle, Throttle
 from streams.views import Apply, View
-from streams.watch import Watch
+from streams.watch import Take, Watch
+
+if TYPE_CHECKING:
+    from streams.app import Worker
 
 ROLES = ("intake", "scorer")
 WAIT_S = (0.2, 5.0)
@@ -69,13 +73,45 @@ def run_worker(roles: list[str], settings: Settings) -> None:
         loop, takes, pulse, sweep = _intake(settings, client, library, partitions, watch)
         loops.append(loop)
     watch.start()
-    app = build(settings, loops, takes, pulse, sweep)
     logger().info("worker.start", roles=roles, kafka=settings.kafka, log_partitions=partitions)
+    _work(loops, lambda: _host(settings, watch, takes, pulse, sweep))
+
+
+def _work(loops: list[Loop], host: Callable[[], Worker]) -> None:
+    """Loops and their host, until told to stop."""
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        for loop in loops:
+            loop.start()
+        worker = host()
+        worker.loops = loops
+        _spare_the_collector()
+        worker.execute_from_commandline()
+    finally:
+        for loop in loops:
+            loop.stop()
+
+
+def _leave(_number: int, _frame: object) -> None:
+    """What SIGTERM means until Faust takes it over."""
+    raise SystemExit(0)
+
+
+def _host(
+    settings: Settings,
+    watch: Watch,
+    takes: dict[str, Take],
+    pulse: Callable[[], None] | None,
+    sweep: Callable[[], int] | None,
+) -> Worker:
+    """What hosts agents and timers. The loops are at work by then: to load and start Faust takes a second or more."""
+    from streams.app import Worker, build  # noqa: PLC0415
+
+    app = build(settings, watch.hosted, takes, pulse, sweep)
     worker = Worker(app, loglevel="ERROR", redirect_stdouts=False, daemon=True, quiet=True)
     worker.drain_s = settings.drain_s
     worker.spinner = None  # it would write control characters into the log
-    _spare_the_collector()
-    worker.execute_from_commandline()
+    return worker
 
 
 def _spare_the_collector() -> None:

@@ -18,11 +18,11 @@ from deploy.health import problem
 from ehps.library import Library
 from ehps.log import RecordKind, pack_other
 from schemas.topics import LOG
-from streams.app import CRASH_CODE
 from streams.config import Settings
 from streams.history import Groups
 from streams.kafka import Sender, producer
 from streams.logwriter import EHPS, LogWriter
+from streams.loops import CRASH_CODE
 from streams.redisclient import connect
 from streams.store import RedisStore
 from streams.throttle import NoThrottle

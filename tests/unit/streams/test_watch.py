@@ -11,7 +11,6 @@ from pydantic import BaseModel, ValidationError
 from structlog.testing import capture_logs
 
 from schemas.topics import LOG
-from streams.app import CRASH_CODE, crash
 from streams.deadletters import (
     ATTEMPTS,
     ATTEMPTS_MAX,
@@ -23,6 +22,7 @@ from streams.deadletters import (
 )
 from streams.errors import LogMismatch
 from streams.logs import described
+from streams.loops import CRASH_CODE, crash
 from streams.progress import Progress
 from streams.redisclient import shown
 from streams.redrive import send_back
