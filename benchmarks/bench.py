@@ -22,6 +22,8 @@ from deploy.child import Child
 from schemas.topics import ALERTS, LOG
 
 ROOT = Path(__file__).resolve().parent.parent
+RELAYED = "bench.relayed"
+"""What the limit that sends on sends to."""
 Run = dict[str, Any]
 
 
@@ -83,7 +85,9 @@ class Bench:
         """A limit's process."""
         workload, command = self._sizes.main, [sys.executable, "-m", "benchmarks.limits", mode]
         if mode != "states":
-            return self._measure(run, command, self._stage.events_topic(workload), workload.events)
+            topic = self._stage.events_topic(workload)
+            self._stage.renew(RELAYED)
+            return self._measure(run, command, topic, workload.events, RELAYED)
         self.product.load_log(workload)
         seeds.put(self.product.known(workload), self._stage.redis)
         found = self._measure(run, command, LOG, self.product.logged())

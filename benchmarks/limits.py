@@ -1,6 +1,6 @@
-"""What nothing in Python can beat: reading alone, reading and parsing, reading and one read and write of the states.
+"""What nothing in Python can beat: reading alone, and parsing, and sending on, and one read and write of the states.
 
-python -m benchmarks.limits consume|orjson|pydantic|states
+python -m benchmarks.limits consume|orjson|pydantic|relay|states
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from benchmarks.meter import Meter
 from ehps.advance import Needs, Step
 from ehps.log import HEAD_BYTES
 from schemas.events import EVENT_TYPES
-from streams.kafka import consumer, drain, good
-from streams.logwriter import EHPS
+from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, drain, good, producer
+from streams.logwriter import EHPS, INPUT, RECEIVED
 from streams.store import RedisStore
+from streams.throttle import NoThrottle
 
 RECORDS_MAX = 2000
 
@@ -51,6 +52,21 @@ def validation() -> Work:
             adapter.validate_json(message.value())
 
     return validate
+
+
+def relay() -> Work:
+    """The same, and each event sent on with as many headers as a log record has, every delivery confirmed."""
+    validate, topic = validation(), os.environ["BENCH_ALERTS"]
+    sender = Sender(producer(os.environ["BENCH_KAFKA"], CONFIRMED_LINGER_MS), NoThrottle())
+    headers = [(EHPS, bytes(42)), (INPUT, b"agency.police.v1/1/123456"), (RECEIVED, bytes(8))]
+
+    def pass_on(messages: list[Message]) -> None:
+        validate(messages)
+        for message in messages:
+            sender.send(topic, message.value(), message.key(), headers)
+        sender.confirm()
+
+    return pass_on
 
 
 def states() -> Work:
@@ -86,6 +102,7 @@ MODES: dict[str, Callable[[], Work]] = {
     "consume": lambda: consume,
     "orjson": lambda: parse,
     "pydantic": validation,
+    "relay": relay,
     "states": states,
 }
 

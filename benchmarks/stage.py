@@ -71,8 +71,24 @@ class Stage:
             partitions = (BY_NAME[name].partitions if name in BY_NAME else None) or PARTITIONS
             new.append(NewTopic(name, partitions, 1, config=config))
             self._filled.pop(name, None)
-        for future in self._admin.create_topics(new, request_timeout=DEADLINE_S).values():
-            future.result()
+        self._create(new)
+
+    def _create(self, new: list[NewTopic]) -> None:
+        """Create topics. One made or deleted a moment ago may be in the way, though the broker did not list it."""
+        deadline = time.monotonic() + DEADLINE_S
+        while new:
+            answers = self._admin.create_topics(new, request_timeout=DEADLINE_S)
+            held = []
+            for topic in new:
+                try:
+                    answers[topic.topic].result()
+                except KafkaException as error:
+                    leaving = error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
+                    if not leaving or time.monotonic() > deadline:
+                        raise
+                    held.append(topic)
+            new = held
+            self._delete([topic.topic for topic in new])
 
     def drop(self, prefix: str) -> None:
         """Delete every topic that a run left."""

@@ -76,6 +76,11 @@ SYSTEMS: dict[str, System] = {
     "limit-pydantic": System(
         "limit: consume + pydantic", "limit", lambda bench, run: bench.limit(run, "pydantic")
     ),
+    "limit-relay": System(
+        "limit: consume + pydantic + produce",
+        "limit",
+        lambda bench, run: bench.limit(run, "relay"),
+    ),
     "limit-orjson": System(
         "limit: consume + orjson", "limit", lambda bench, run: bench.limit(run, "orjson")
     ),
