@@ -62,6 +62,7 @@ fmt: setup  ## Format and mend what can be mended by itself
 
 bench: setup .venv-bench/.installed  ## Speed against peers and limits, on a real Kafka and Redis
 	$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m docs.tables
 
 stack: setup  ## A real Kafka (Java and Maven) and Redis until Ctrl-C; other commands find them
 	@$(BIN)/python -m deploy.stack $(ARGS)

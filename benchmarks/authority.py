@@ -56,6 +56,7 @@ def sizes(
         "weeks": weeks,
         "messages": count,
         "states": len(held),
+        "mean": round(float(np.mean(held))),
         "median": round(float(median)),
         "p99": round(float(high)),
         "max": max(held),

@@ -108,6 +108,8 @@ class Product:
             "alerts": stage.count(ALERTS),
             "scores": stage.count(SCORES),
             "repeats": came_to.get("duplicate", 0),
+            "alert_bytes": stage.disk_bytes(ALERTS) / workload.events,
+            "score_bytes": stage.disk_bytes(SCORES) / workload.events,
             "outcomes": came_to,
             "heartbeats": total - workload.events,
         }
@@ -156,7 +158,7 @@ class Product:
                 first, last, workload.events - at, peak_mib=peak_mib(pids), started_s=started_s
             )
         self._all_logged(workload)
-        return run_
+        return run_ | {"log_bytes": stage.disk_bytes(LOG) / workload.events}
 
     def path(self, run: str, workload: Workload) -> Run:
         """Both workers at once, agency topics to alerts.

@@ -21,6 +21,9 @@ FIGURES = (
     "started_s",
     "alerts",
     "repeats",
+    "log_bytes",
+    "alert_bytes",
+    "score_bytes",
     "scores",
     "events",
 )

@@ -65,6 +65,11 @@ class RealKafka:
         self.bootstrap = ""
 
     @property
+    def data(self) -> Path:
+        """Folder of the partitions."""
+        return self._directory / "data"
+
+    @property
     def pid(self) -> int | None:
         """Process id of the node, None when it is stopped."""
         return None if self._child is None else self._child.pid

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from docs import scale
 from ehps.catalogue import CONDITIONS, KINDS
 from ehps.content import Points, Release
 from ehps.library import Library
@@ -145,6 +146,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "events": events,
     "points": points,
     "settings": settings,
+    "scale": lambda: _table(*scale.plans()),
+    "scale_figures": lambda: _table(*scale.figures()),
 }
 
 

@@ -15,8 +15,8 @@ class Kept:
     """What Kafka, and the embedded stack's segments, still hold. Every method may raise `BrokerUnavailable`."""
 
     def __init__(self, settings: Settings) -> None:
-        """Each call has a connection of its own: they are rare."""
-        self._settings = settings
+        """Reading has a connection of its own each time, as it is rare; the group is asked by one that stays."""
+        self._settings, self._groups = settings, Groups(settings.kafka)
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """Records with start <= offset < end that are still kept."""
@@ -32,7 +32,6 @@ class Kept:
 
     def finished(self, topic: str) -> Mapping[int, int]:
         """Partition -> the offset up to which the agents are done."""
-        settings = self._settings
         places = [(topic, number) for number in self.watermarks(topic)]
-        done = Groups(settings.kafka).committed(settings.agents_group, places)
+        done = self._groups.committed(self._settings.agents_group, places)
         return {partition: offset for (_, partition), offset in done.items()}
