@@ -136,7 +136,7 @@ class Intake:
 
     def _sign(self, events: list[tuple[Record, Event]], now: datetime) -> None:
         seconds, signs = int(now.timestamp()), defaultdict[str, dict[str, int]](dict)
-        for la, topic in {(event.la, record.topic) for record, event in events}:
+        for la, topic in dict.fromkeys((event.la, record.topic) for record, event in events):
             signs[la][source_of(topic)] = seconds
         for la, sources in signs.items():
             self._registry.sign(la, sources)
