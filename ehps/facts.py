@@ -44,6 +44,7 @@ VOID: Final = 1
 """Flag: this version says that the event did not happen (retracted, or corrected into something else)."""
 
 Facts = NDArray[np.void]
+"""Records of `FACT`. `take` picks some of them thirty times as fast as an index does, which copies field by field."""
 NO_FACTS: Final[Facts] = np.empty(0, FACT)
 NEVER: Final = 2**31 - 1
 

@@ -143,9 +143,8 @@ class Compiled:
     cap: Ints  # (columns,) units
     heading: Ints  # (columns,) bit of the heading
     rank: Ints  # (256,)
-    windows: Ints  # (conditions, 256) days, -1 where the kind has no part
     watched: Bools  # (256,) kinds that some rule looks at
-    conditions: tuple[tuple[int, Condition], ...]  # (rule, condition)
+    conditions: tuple[tuple[int, Condition, Ints], ...]  # (rule, condition, codes of its kinds)
     lines: tuple[int, int, int]  # units at which green, amber and red begin
     down: int  # units below which risk counts as fallen
 
@@ -171,11 +170,14 @@ def compile_content(content: Content) -> Compiled:
         number = CONDITIONS[code][2] if code in CONDITIONS else BY_CODE[code].heading
         heading[place] = 1 << number if number else 0
     rank = np.array([BY_CODE[c].rank if c in BY_CODE else 0 for c in range(256)], np.int64)
-    conditions = tuple((n, c) for n, rule in enumerate(content.rules.rules) for c in rule.all)
-    windows = np.full((len(conditions), 256), -1, np.int64)
-    for position, (_, condition) in enumerate(conditions):
-        windows[position, list(condition.codes)] = condition.days
-    watched = np.any(windows >= 0, axis=0).astype(bool)
+    conditions = tuple(
+        (n, c, np.array(c.codes, np.int64))
+        for n, rule in enumerate(content.rules.rules)
+        for c in rule.all
+    )
+    watched = np.zeros(256, bool)
+    for _, _, kinds in conditions:
+        watched[kinds] = True
     line = content.policy.lines
     lines = units(line.green), units(line.amber), units(line.red)
     return Compiled(
@@ -186,7 +188,6 @@ def compile_content(content: Content) -> Compiled:
         cap,
         heading,
         rank,
-        windows,
         watched,
         conditions,
         lines,
@@ -236,9 +237,8 @@ def _features(compiled: Compiled, rows: Rows, *, with_rules: bool) -> Features:
     contributions, fresh = _points(compiled, rows, row, live, age, states)
     rules = pending = np.zeros(count, np.int64)
     if with_rules:
-        chosen = np.flatnonzero(live & compiled.watched[facts["kind"]])
-        watched = _Watched(facts[chosen], row[chosen], age[chosen])
-        rules, pending = _rules(compiled, watched, states, rows.today - rows.since)
+        seen = _seen(rows, row, live & compiled.watched[facts["kind"]], age)
+        rules, pending = _rules(compiled, seen, states, rows.today - rows.since)
     score = contributions.sum(axis=1)
     failed = np.zeros(count, bool)
     return Features(
@@ -251,7 +251,7 @@ def counting(compiled: Compiled, facts: Facts, row: Ints, live: Bools) -> Bools:
     shared = np.flatnonzero(live & (facts["incident"] != 0))
     if len(shared) < 2:
         return live
-    part, at = facts[shared], row[shared]
+    part, at = facts.take(shared), row[shared]
     rank = compiled.rank[part["kind"]]
     order = np.lexsort((part["slot"], part["id"], part["occurred"], rank, part["incident"], at))
     at, incident = at[order], part["incident"][order]
@@ -308,7 +308,7 @@ def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, Ints]:
     index = np.flatnonzero(happened & (SPELL_OF[rows.facts["kind"]] > 0))
     if not len(index):
         return opened, np.empty((0, 3), np.int64)
-    part, at = rows.facts[index], row[index]
+    part, at = rows.facts.take(index), row[index]
     spell, start = SPELL_OF[part["kind"]].astype(np.int64), IS_START[part["kind"]]
     # On one moment a start comes after an end: a child moves from one school to the next on a day.
     order = np.lexsort((part["id"], start, part["occurred"], spell, part["person"], at))
@@ -381,58 +381,65 @@ def _child_of(at: Ints, person: Ints, row: Ints, wanted: Ints) -> Ints:
     return np.where(keys[place] == sought, place, -1)
 
 
-class _Watched(NamedTuple):
-    """The live facts that some rule looks at."""
+class _Seen(NamedTuple):
+    """What rules look at: the live facts, and `youngest`: (256, rows) age of a row's youngest fact of each kind."""
 
     facts: Facts
     row: Ints
     age: Ints
+    youngest: NDArray[np.int16]
 
 
-def _rules(
-    compiled: Compiled, watched: _Watched, states: Ints, listened: Ints
-) -> tuple[Ints, Ints]:
+def _seen(rows: Rows, row: Ints, live: Bools, age: Ints) -> _Seen:
+    chosen = np.flatnonzero(live)
+    facts, row, age = rows.facts.take(chosen), row[chosen], age[chosen]
+    youngest = np.full((256, len(rows.today)), np.iinfo(np.int16).max, np.int16)
+    youngest[facts["kind"], row] = (
+        age  # a row's facts are in order of time: the last one set is the youngest
+    )
+    return _Seen(facts, row, age, youngest)
+
+
+def _rules(compiled: Compiled, seen: _Seen, states: Ints, listened: Ints) -> tuple[Ints, Ints]:
     """Rules that match, and those that lack nothing but their silence, as bits.
 
     Args:
         listened: days for which each row's authority has been listened to.
     """
-    count, number = len(states), len(compiled.content.rules.rules)
-    matched, silent = (
-        np.full((number, count), fill_value=True),
-        np.full((number, count), fill_value=True),
-    )
-    kind = watched.facts["kind"]
-    for position, (rule, condition) in enumerate(compiled.conditions):
+    shape = len(compiled.content.rules.rules), len(states)
+    matched, silent = np.ones(shape, bool), np.ones(shape, bool)
+    fresh = np.zeros(shape, bool)  # a new fact: old ones alone have been seen before
+    for rule, condition, codes in compiled.conditions:
         if condition.holds:
-            held = states & sum(STATE_BIT[name] for name in condition.holds) > 0
+            matched[rule] &= states & sum(STATE_BIT[name] for name in condition.holds) > 0
         elif matched[rule].any():
-            hit = watched.age <= compiled.windows[position][kind]
-            held = _count(watched, hit, condition, count)
-        else:
-            continue
-        if condition.silent:
-            silent[rule] &= held & (listened > condition.days)
-        else:
-            matched[rule] &= held
-    _require_fresh(compiled, watched, matched)
-    weights = np.int64(1) << np.arange(number, dtype=np.int64)
+            youngest = seen.youngest[codes].min(axis=0)
+            near = youngest <= condition.days
+            if condition.any:
+                fresh[rule] |= near & (youngest <= compiled.content.rules.fresh_days)
+                matched[rule] &= near
+                _require_enough(seen, condition, matched[rule])
+            elif condition.silent:
+                silent[rule] &= ~near & (listened > condition.days)
+            else:
+                matched[rule] &= ~near
+    matched &= fresh
+    weights = np.int64(1) << np.arange(shape[0], dtype=np.int64)
     return weights @ (matched & silent), weights @ (matched & ~silent)
 
 
-def _count(watched: _Watched, hit: Bools, condition: Condition, count: int) -> Bools:
-    """Rows in which a condition over facts holds."""
-    hits = np.bincount(watched.row[hit], minlength=count)
-    if not condition.any:
-        absent: Bools = hits == 0
-        return absent
-    held: Bools = hits >= condition.at_least
-    if condition.at_least > 1 or condition.agencies > 1:
-        for number in np.flatnonzero(held).tolist():  # few rows get this far
-            part = watched.facts[hit & (watched.row == number)]
-            enough = condition.agencies == 1 or _agencies(part) >= condition.agencies
-            held[number] = enough and _happenings(part) >= condition.at_least
-    return held
+def _require_enough(seen: _Seen, condition: Condition, matched: Bools) -> None:
+    """Clear the rows that have a fact of the condition, but not from enough happenings or agencies."""
+    if (condition.at_least == 1 and condition.agencies == 1) or not matched.any():
+        return
+    kind = np.zeros(256, bool)
+    kind[list(condition.codes)] = True
+    hit = kind[seen.facts["kind"]] & (seen.age <= condition.days)
+    matched &= np.bincount(seen.row[hit], minlength=len(matched)) >= condition.at_least
+    for number in np.flatnonzero(matched).tolist():  # few rows get this far
+        part = seen.facts[hit & (seen.row == number)]
+        enough = condition.agencies == 1 or _agencies(part) >= condition.agencies
+        matched[number] = enough and _happenings(part) >= condition.at_least
 
 
 def _happenings(facts: Facts) -> int:
@@ -443,17 +450,6 @@ def _happenings(facts: Facts) -> int:
 
 def _agencies(facts: Facts) -> int:
     return len(set(facts["value"].tolist()) - {0})
-
-
-def _require_fresh(compiled: Compiled, watched: _Watched, matched: Bools) -> None:
-    """At least one fact of a matching rule must be new: old facts alone have been seen before."""
-    kind, fresh = watched.facts["kind"], compiled.content.rules.fresh_days
-    for number in np.flatnonzero(matched.any(axis=1)).tolist():
-        new = np.zeros(len(kind), bool)
-        for position, (rule, condition) in enumerate(compiled.conditions):
-            if rule == number and condition.any:
-                new |= watched.age <= np.minimum(compiled.windows[position][kind], fresh)
-        matched[number] &= np.bincount(watched.row[new], minlength=matched.shape[1]) > 0
 
 
 def pack_rows(

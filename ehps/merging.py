@@ -25,7 +25,7 @@ class Told(NamedTuple):
 
     def only(self, chosen: Bools) -> Told:
         """Those of some records."""
-        return Told(self.facts[chosen], self.number[chosen], self.kept[chosen])
+        return Told(self.facts.take(np.flatnonzero(chosen)), self.number[chosen], self.kept[chosen])
 
 
 def told(records: Sequence[LogRecord], numbers: Sequence[int], known: Ints, today: Ints) -> Told:
@@ -45,9 +45,8 @@ def told(records: Sequence[LogRecord], numbers: Sequence[int], known: Ints, toda
 def merged(news: Told, families: Sequence[Family], owner: Ints) -> Timeline:
     """Told facts in what the families held; `owner` is the index of each record's family, by record number."""
     number = news.number[news.kept]
-    return timeline(
-        [family.facts for family in families], news.facts[news.kept], owner[number], number
-    )
+    facts = news.facts.take(np.flatnonzero(news.kept))
+    return timeline([family.facts for family in families], facts, owner[number], number)
 
 
 def cut(line: Timeline, family: Family, number: int, today: int) -> None:
@@ -105,6 +104,9 @@ def keep(line: Timeline, families: Sequence[Family], owner: Ints, today: Ints) -
     day = np.zeros(len(families), np.int64)
     np.maximum.at(day, owner[changed], today[changed])
     kept = np.flatnonzero(line.standing() & (np.repeat(day, np.diff(line.starts)) <= line.last))
-    raw, bounds = line.facts[kept].tobytes(), np.searchsorted(kept, line.starts) * FACT.itemsize
+    raw, bounds = (
+        line.facts.take(kept).tobytes(),
+        np.searchsorted(kept, line.starts) * FACT.itemsize,
+    )
     for place in np.unique(owner[changed]).tolist():
         families[place].facts = raw[bounds[place] : bounds[place + 1]]

@@ -26,7 +26,7 @@ from ehps.state import Family
 from ehps.stepdown import reviewable
 from ehps.timeline import Timeline
 
-BLOCK_FACTS = 8192
+BLOCK_FACTS = 32768
 """Facts in one call of the kernel: blocks of this size stay in a processor's cache."""
 
 FACT_KINDS = frozenset({RecordKind.EVENT, RecordKind.RETRACTION})
@@ -49,7 +49,7 @@ class Sight(NamedTuple):
         index, starts = self.line.rows(after, owners, today)
         births = pack_births([self.families[owner].births() for owner in owners.tolist()])
         line = self.line
-        return Rows(line.facts[index], line.days[index], starts, today, births, scene.since)
+        return Rows(line.facts.take(index), line.days[index], starts, today, births, scene.since)
 
 
 class Change(NamedTuple):

@@ -207,7 +207,7 @@ class Family:
         keep = ages(facts, day) <= KEPT_OF[facts["kind"]]
         if gone:
             keep &= ~np.isin(facts["person"], gone)
-        counts: Facts = facts[keep]
+        counts: Facts = facts.take(np.flatnonzero(keep))
         return counts
 
     def encode(self) -> bytes:

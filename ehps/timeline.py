@@ -44,8 +44,9 @@ class Timeline(NamedTuple):
     def only(self, keep: Bools) -> Timeline:
         """The same with the versions of `keep` alone."""
         starts = np.concatenate(([0], np.cumsum(keep)))[self.starts]
-        facts, days, last = self.facts[keep], self.days[keep], self.last[keep]
-        birth, death = self.birth[keep], self.death[keep]
+        chosen = np.flatnonzero(keep)
+        facts, days, last = self.facts.take(chosen), self.days[chosen], self.last[chosen]
+        birth, death = self.birth[chosen], self.death[chosen]
         return Timeline(facts, days, last, starts, birth, death, self.replaced)
 
     def rows(self, records: Ints, family: Ints, today: Ints) -> tuple[Ints, Ints]:
@@ -67,7 +68,7 @@ class Timeline(NamedTuple):
     def facts_at(self, record: int, family: int, day: int) -> Facts:
         """What one family held after a record, less what is forgotten by `day`."""
         index, _ = self.rows(np.array([record]), np.array([family]), np.array([day]))
-        return self.facts[index]
+        return self.facts.take(index)
 
 
 def timeline(held: Sequence[bytes], new: Facts, family: Ints, record: Ints) -> Timeline:
@@ -82,7 +83,7 @@ def timeline(held: Sequence[bytes], new: Facts, family: Ints, record: Ints) -> T
     when_old = np.repeat(np.arange(len(held)) << 32, sizes) | old["occurred"]
     when_new = family << 32 | new["occurred"]
     order = np.lexsort((record, new["slot"], new["id"], when_new))
-    new, when_new, record = new[order], when_new[order], record[order]
+    new, when_new, record = new.take(order), when_new[order], record[order]
     place = _places(old, when_old, new, when_new) + np.arange(len(new))
     kept = np.ones(len(old) + len(new), bool)
     kept[place] = False
