@@ -84,7 +84,7 @@ class _Teller:
         log = LogWriter(self.tape, PARTITIONS)
         if not self._begun:
             self._begin(log, datetime.fromtimestamp(number * DAY_S, UTC))
-        parking = Parking(self._registry, log, utc_now)
+        parking = Parking(self._registry, self.tape, log, utc_now)
         intake = Intake(_nobody(), self._registry, self.tape, log, batch_records=1, poll_s=1)
         events = [message for message in messages if message.topic in AGENCY_TOPICS]
         links = [message for message in messages if message.topic == LINKS]

@@ -16,7 +16,7 @@ from tests.sim.world import World
 SEEDS = 2000
 """Runs in `make test`: about a minute and a half of one core. More: `make sim SEEDS=5000`."""
 CHUNK = 100
-MUTANT_SEEDS_MAX = 400
+MUTANT_SEEDS_MAX = 800
 """Runs within which every deliberate defect must show."""
 
 
