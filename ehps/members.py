@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 from ehps.batch import Batch
 from ehps.calendar import date_to_day
 from ehps.errors import InvariantBroken
-from ehps.facts import Facts, person_hash
+from ehps.facts import person_hash
 from ehps.log import LogRecord
 from ehps.policy import Look, Scene, row_of
 from ehps.rescore import Before, tell
-from ehps.state import PEOPLE_MAX, Family, Person
+from ehps.state import PEOPLE_MAX, Family, Person, counting_on
 from ehps.stepdown import start_quiet
 from ehps.views import BANDS
 
@@ -27,7 +28,7 @@ def join_or_leave(batch: Batch, scene: Scene, record: LogRecord, document: dict[
         batch.partition.count("membership_duplicate")
         return
     batch.partition.count("membership")
-    counted = family.counted(scene.day)
+    facts, gone = family.held(), family.gone()
     people[subject] = new
     _bound(family)
     if held is None and new.role == "child" and not new.removed:
@@ -35,15 +36,16 @@ def join_or_leave(batch: Batch, scene: Scene, record: LogRecord, document: dict[
         for grade in BANDS:
             family.case.alerted.pop(grade, None)
     if family.facts:
-        _look_again(batch, scene, record.family, counted, left=new.removed)
+        before = Before(partial(counting_on, facts, gone), lambda: None, undone=new.removed)
+        _look_again(batch, scene, record.family, before)
 
 
-def _look_again(batch: Batch, scene: Scene, key: str, before: Facts, *, left: bool) -> None:
+def _look_again(batch: Batch, scene: Scene, key: str, before: Before) -> None:
     """Whose facts count has changed: the family is told anew, and its quiet days start again."""
     family = batch.family(key)
     facts = family.counted(scene.day)
     look = Look(key, family, facts, row_of(scene, family, facts))
-    tell(batch, scene, look, Before(lambda: before, lambda: None, undone=left), "record")
+    tell(batch, scene, look, before, "record")
     if family.below_since is not None:
         start_quiet(scene.content, family, look.row.spells, scene.day)
         batch.note_timer(key, family)

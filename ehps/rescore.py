@@ -25,26 +25,21 @@ class Before(NamedTuple):
     """The family just before what is looked at now, asked only where it matters.
 
     Args:
-        facts: those that counted.
+        facts: those that counted, on a day: what is past keeping now counted on the days before.
         score: units, at this same moment; None where it is not known.
         undone: whether one of the facts was taken back, corrected or unlinked.
     """
 
-    facts: Callable[[], Facts]
+    facts: Callable[[int], Facts]
     score: Callable[[], int | None]
     undone: bool = False
-
-    @classmethod
-    def same(cls, look: Look) -> Before:
-        """Nothing but time has passed."""
-        return cls(lambda: look.facts, lambda: None)
 
 
 def tell(batch: Batch, scene: Scene, look: Look, before: Before, cause: str) -> None:
     """Everything that may follow from a look, in order: withdrawals, the score, alerts, timers."""
     family = look.family
     if before.undone and family.case.standing:
-        withdraw(batch, scene, look, before.facts())
+        withdraw(batch, scene, look, before.facts(scene.day))
     tell_score(batch, scene, look.key, family, look.row)
     fall_back(scene, look, before.score)
     for draft in drafts(scene, look):
@@ -68,6 +63,8 @@ def tell_score(batch: Batch, scene: Scene, key: str, family: Family, row: Row) -
 def fail(batch: Batch, scene: Scene, key: str, family: Family) -> None:
     """The kernel could not score this family: keep its facts, mark it, tell operations."""
     family.unscored = True
+    if family.above_on is not None:
+        family.above_on = scene.day  # on the days until now these facts cannot be scored either
     sequence = batch.next_sequence(scene.offset)
     batch.scores.append(unscored_output(scene, key, "the kernel failed on this family", sequence))
 

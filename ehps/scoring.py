@@ -102,13 +102,13 @@ class Course:
         """The record's family just before it."""
         scene, line, owner = self._scene(number), change.sight.line, int(change.sight.owner[number])
 
-        def facts() -> Facts:
-            return line.facts_at(number - 1, owner, scene.day)
+        def facts(day: int) -> Facts:
+            return line.facts_at(number - 1, owner, day)
 
         def score() -> int:
             known = self._scores_before.get(number)
             family = change.sight.families[owner]
-            return row_of(scene, family, facts()).score if known is None else known
+            return row_of(scene, family, facts(scene.day)).score if known is None else known
 
         return Before(facts, score, undone=number in line.replaced)
 

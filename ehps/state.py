@@ -202,13 +202,8 @@ class Family:
         return np.frombuffer(self.facts, FACT)
 
     def counted(self, day: int) -> Facts:
-        """The facts that count on `day`: none past keeping, nor of people who left or were linked wrongly."""
-        facts, gone = self.held(), self.gone()
-        keep = ages(facts, day) <= KEPT_OF[facts["kind"]]
-        if gone:
-            keep &= ~np.isin(facts["person"], gone)
-        counts: Facts = facts.take(np.flatnonzero(keep))
-        return counts
+        """The facts that count on `day`."""
+        return counting_on(self.held(), self.gone(), day)
 
     def encode(self) -> bytes:
         """Its bytes: equal families have equal bytes."""
@@ -230,6 +225,15 @@ class Family:
             self._next_timer(), len(raw),
         )  # fmt: skip
         return b"".join((head, births, raw, self.facts))
+
+
+def counting_on(facts: Facts, gone: list[int], day: int) -> Facts:
+    """The facts that count on `day`: none past keeping, nor of people (hashes) who left or were linked wrongly."""
+    keep = ages(facts, day) <= KEPT_OF[facts["kind"]]
+    if gone:
+        keep &= ~np.isin(facts["person"], gone)
+    counts: Facts = facts.take(np.flatnonzero(keep))
+    return counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -67,11 +67,11 @@ def expected_sources(family: Family, facts: Facts, row: Row, day: int) -> set[st
     return sources | heard_of & {"housing", "benefits"}
 
 
-def schedule(scene: Scene, look: Look, before: Callable[[], Facts]) -> None:
+def schedule(scene: Scene, look: Look, before: Callable[[int], Facts]) -> None:
     """Set or clear the family's two timers after a look.
 
     Args:
-        before: the facts that counted since the last look: on them the score may have fallen in silence.
+        before: the facts that counted since the last look, on a day: on them the score may have fallen in silence.
     """
     family = look.family
     if not reviewable(scene.content, look.row.spells):
@@ -83,7 +83,8 @@ def schedule(scene: Scene, look: Look, before: Callable[[], Facts]) -> None:
     elif family.below_since is None:
         fell = scene.day
         if family.above_on is not None:
-            fell = _fell_on(scene, family, before(), family.above_on + 1)
+            first = family.above_on + 1
+            fell = _fell_on(scene, family, before(first), first)
         family.above_on = None
         start_quiet(scene.content, family, look.row.spells, fell)
 

@@ -40,17 +40,18 @@ def fire(batch: Batch, scene: Scene, key: str, facts: Callable[[int], Facts]) ->
         then = scene._replace(at=at)
         try:
             held = facts(then.day)
-            _fire(batch, then, Look(key, family, held, row_of(then, family, held)))
+            look = Look(key, family, held, row_of(then, family, held))
+            _fire(batch, then, look, Before(facts, lambda: None))
         except KernelFailed:
             _put_off(family, then)
             fail(batch, then, key, family)
     batch.note_timer(key, family)
 
 
-def _fire(batch: Batch, scene: Scene, look: Look) -> None:
+def _fire(batch: Batch, scene: Scene, look: Look, before: Before) -> None:
     """What is due now: a look at whether the score fell, a rule's silence, or the review."""
     names, family = _due_now(look.family, scene), look.family
-    schedule(scene, look, lambda: look.facts)
+    schedule(scene, look, before.facts)
     timers = family.case.timers
     for name in names:
         held = timers.get(name)
@@ -59,7 +60,7 @@ def _fire(batch: Batch, scene: Scene, look: Look) -> None:
         if name == REVIEW:
             _review(batch, scene, look)
         else:
-            tell(batch, scene, look, Before.same(look), "timer")
+            tell(batch, scene, look, before, "timer")
         if timers.get(name) == held:
             del timers[name]
 
@@ -72,8 +73,6 @@ def _put_off(family: Family, scene: Scene) -> None:
     """Facts that the kernel does not stand now it may stand when some of them no longer count."""
     again = scene.day + WATCH_DAYS
     family.case.timers.update(dict.fromkeys(_due_now(family, scene), start_of_day(again)))
-    if family.above_on is not None and family.above_on + WATCH_DAYS <= scene.day:
-        family.above_on = scene.day
 
 
 def _review(batch: Batch, scene: Scene, look: Look) -> None:

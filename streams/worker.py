@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -79,14 +80,19 @@ def run_worker(roles: list[str], settings: Settings) -> None:
 
 def _work(loops: list[Loop], host: Callable[[], Worker]) -> None:
     """Loops and their host, until told to stop."""
-    signal.signal(signal.SIGTERM, _leave)
+    told = threading.Event()
+    signal.signal(
+        signal.SIGTERM, lambda *_: told.set()
+    )  # an exception would break what is being imported
     try:
         for loop in loops:
             loop.start()
         worker = host()
         worker.loops = loops
         _spare_the_collector()
-        worker.execute_from_commandline()
+        signal.signal(signal.SIGTERM, _leave)
+        if not told.is_set():
+            worker.execute_from_commandline()
     finally:
         for loop in loops:
             loop.stop()

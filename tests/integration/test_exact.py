@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,13 @@ from deploy.real import RealRedis
 from tests.integration.product import LOG_PARTITIONS, Product, run_ehps, wait_for
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("real_stack")]
-WORLD = {"--families": "220", "--weeks": "16", "--seed": "5", "--malformed": "0.01"}
+WORLD = {
+    "--families": "220",
+    "--weeks": "16",
+    "--seed": "5",
+    "--malformed": "0.01",
+    "--start": "2024-09-02",
+}
 PAST = "E08000012"
 """An authority whose past is told: another than the live one of the stack."""
 
@@ -132,11 +139,12 @@ def _offsets(url: str) -> list[int]:
 
 
 def _states(url: str, part: str = "") -> dict[bytes, bytes]:
-    """Every value that scorers keep: states, offsets, guards."""
+    """Every value that scorers keep: states, offsets, guards, but for the name of the group that sealed them."""
     with Redis.from_url(url) as client:
         keys = [
             key for key in client.scan_iter(f"{{ehps:[0-9]*}}:{part}*") if b":timers" not in key
         ]
         timers = list(client.scan_iter("{ehps:[0-9]*}:timers:*")) if not part else []
-        found = dict(zip(keys, client.mget(keys), strict=True))
+        values = [re.sub(rb'"group":"[^"]*"', b"", value) for value in client.mget(keys)]
+        found = dict(zip(keys, values, strict=True))
         return found | {key: repr(client.zrange(key, 0, -1, withscores=True)) for key in timers}

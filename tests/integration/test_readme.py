@@ -142,7 +142,9 @@ def test_what_a_started_system_shows_to_do_next_ends_in_an_alert(system: System)
     system.shell(f"{simulate}\n{publish}")
     wait_for(
         "an alert about a simulated family",
-        lambda: re.search(r"family f-\d+: Step up", system.shell("ehps alerts")) is not None,
+        lambda: (
+            re.search(r"family f-[0-9a-f]+-\d+: Step up", system.shell("ehps alerts")) is not None
+        ),
     )
     assert " family f-" in system.first_line(follow)
     assert "Nothing is wrong." in system.shell(doctor)
