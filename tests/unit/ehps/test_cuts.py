@@ -250,3 +250,22 @@ def test_a_heartbeat_fires_a_thousand_families_and_the_next_the_rest_however_the
     assert [beats.count(offset) for offset in sorted(set(beats))] == [TIMERS_A_HEARTBEAT_MAX, 300]
     assert whole.alert_bytes == cut.alert_bytes
     assert whole.store == cut.store
+
+
+def test_a_score_that_stood_on_facts_now_forgotten_fell_on_the_day_on_which_they_were() -> None:
+    log = Log().open(60)
+    log.tell(event("early-help.started", log.now))
+    for number, (kind, data) in enumerate(TOLD):
+        for old in (718, 719) if not kind.startswith(("early-help", "education.enrol")) else ():
+            log.tell(event(kind, log.now - timedelta(days=old, minutes=number), **data))
+    log.tell(event("police.notification", log.now, event_id="new", grade="red"))
+    above = local_day_of(int(log.now.timestamp()))
+    log.beat(20)
+    log.tell(event("housing.arrears", log.now))
+    outcome = log.run()
+    family = Family(outcome.store.families[f"{LA}:f1"])
+
+    assert outcome.scores[-2]["score_units"] > 25 << 20
+    assert family.below_since is not None
+    assert above < family.below_since
+    assert family.below_since == last_day_above(log) + 1
