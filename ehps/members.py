@@ -35,8 +35,9 @@ def join_or_leave(batch: Batch, scene: Scene, record: LogRecord, document: dict[
         # A new child in the household is news whatever was said before: it breaks the cool-down.
         for grade in BANDS:
             family.case.alerted.pop(grade, None)
-    if family.facts:
-        before = Before(partial(counting_on, facts, gone), lambda: None, undone=new.removed)
+    if len(facts):
+        undone = new.removed or len(family.facts) < facts.nbytes
+        before = Before(partial(counting_on, facts, gone), lambda: None, undone)
         _look_again(batch, scene, record.family, before)
 
 
@@ -88,13 +89,13 @@ def decide(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
     if not decision["id"]:
         raise InvariantBroken("a decision without id passed validation")
     held = case.decided
+    if data["action"] == "wrong_family":  # whatever was decided since on other alerts
+        case.standing = [alert for alert in case.standing if alert.alert_id != data["alert_id"]]
     if held is not None and (held["at"], held["id"]) >= (decision["at"], decision["id"]):
         batch.partition.count("decision_duplicate")
         return
     batch.partition.count("decision")
     case.decided = decision
-    if data["action"] == "wrong_family":
-        case.standing = [alert for alert in case.standing if alert.alert_id != data["alert_id"]]
 
 
 def _utc(moment: str) -> str:

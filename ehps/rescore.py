@@ -12,9 +12,10 @@ from ehps.batch import Batch, too_little_heard
 from ehps.calendar import local_day, local_day_of, start_of_day
 from ehps.facts import ON_ROLL_BIT, VOID, Facts
 from ehps.kernel import STATE_BIT, Row
-from ehps.policy import Look, Scene, drafts, fall_back, rows_of, still_raised
+from ehps.policy import STEP_UP, Look, Scene, drafts, fall_back, rows_of, still_raised
 from ehps.state import Family
 from ehps.stepdown import schedule
+from ehps.views import BANDS
 
 UNDER_FIVE = STATE_BIT["child_under_5"]
 SILENT = "silent:"
@@ -84,8 +85,11 @@ def withdraw(batch: Batch, scene: Scene, look: Look, before: Facts) -> None:
             continue
         case.standing.remove(alert)
         case.alerted.pop(alert.grade or alert.rule, None)
-        if alert.kind == "step_up":
+        if alert.kind == STEP_UP:
+            # A lower grade that it superseded may be raised again by this very look.
             family.band = 0
+            for grade in BANDS[: BANDS.index(alert.grade or "red")]:
+                case.alerted.pop(grade, None)
         why = "Withdrawn: what it stood on was retracted, corrected or unlinked."
         sequence = batch.next_sequence(scene.offset)
         batch.alerts.append(ended(scene, look.key, alert, "withdrawn", why, None, sequence))

@@ -99,8 +99,9 @@ def _fell_on(scene: Scene, family: Family, facts: Facts, first: int) -> int:
     days = range(first, scene.day)
     moments = [start_of_day(day) for day in days]
     rows = pack_rows([facts] * len(moments), moments, [family.births()] * len(moments))
-    score = features(scene.compiled, rows, with_rules=False).score
-    above = [day for day, high in zip(days, score >= scene.compiled.down, strict=True) if high]
+    found = features(scene.compiled, rows, with_rules=False)
+    high = (found.score >= scene.compiled.down) | found.failed  # what cannot be scored is not quiet
+    above = [day for day, at_or_over in zip(days, high, strict=True) if at_or_over]
     return max(above, default=first - 1) + 1
 
 

@@ -269,3 +269,21 @@ def test_a_score_that_stood_on_facts_now_forgotten_fell_on_the_day_on_which_they
     assert family.below_since is not None
     assert above < family.below_since
     assert family.below_since == last_day_above(log) + 1
+
+
+def test_a_household_that_forgets_its_only_person_with_facts_is_told_anew() -> None:
+    log = Log().open(60)
+    log.member(0, version="2020-01-01T00:00:00Z")
+    log.tell(event("police.protection", log.now, 0))
+    log.tell(event("police.marac", log.now, 0, risk="high"))
+    for person in range(1, 66):
+        log.member(
+            person, role="adult", version=f"2021-01-01T{person // 60:02}:{person % 60:02}:00Z"
+        )
+    outcome = log.run()
+    raised = {alert["alert_id"] for alert in outcome.alerts if alert["state"] == "raised"}
+    ended = {alert["alert_id"] for alert in outcome.alerts if alert["state"] != "raised"}
+
+    assert raised
+    assert raised == ended
+    assert outcome.scores[-1]["score_units"] == 0

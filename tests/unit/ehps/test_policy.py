@@ -9,10 +9,12 @@ import orjson
 import pytest
 from families import LA, LIBRARY, Log, Outcome, event, retraction
 
+import ehps.advance
 from ehps.errors import ContentMissing
 from ehps.log import RecordKind, pack_other
 from ehps.policy import alert_id
 from ehps.replay import replay
+from ehps.state import Family
 
 
 def opened(*, school: bool = False, progress: bool = True) -> Log:
@@ -300,3 +302,52 @@ def test_the_end_of_an_alert_goes_where_the_alert_went() -> None:
     ]
 
     assert told == [(True, "raised"), (True, "withdrawn")]
+
+
+def test_an_amber_that_a_wrong_red_superseded_is_raised_again_when_the_red_is_taken_back() -> None:
+    log = Log().open(60)
+    for number in range(2):
+        log.tell(event("police.notification", log.now, event_id=f"a{number}", grade="red"))
+    log.tell(event("police.missing", log.now, category="M"))
+    wrong = event("police.protection", log.now, event_id="wrong")
+    log.beat(1)
+    log.tell(wrong)
+    log.beat(1)
+    log.tell(retraction(wrong, log.now))
+    steps = [(a["grade"], a["state"]) for a in log.run().alerts if a["kind"] == "step_up"]
+
+    assert steps[-2:] == [(steps[-2][0], "withdrawn"), (steps[0][0], "raised")]
+    assert steps[0][1] == "raised"
+    assert (steps[0][0], "superseded") in steps
+
+
+def test_a_timer_does_not_know_the_record_that_came_after_it_was_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As where a heartbeat has more families to look at than it may: the family's next record fires its timers.
+    monkeypatch.setattr(ehps.advance, "TIMERS_A_HEARTBEAT_MAX", 0)
+
+    def reviews(kind: str, days_ago: int) -> list[dict[str, Any]]:
+        log = Log().open(60)
+        log.tell(event("early-help.started", log.now))
+        log.beat(187)
+        log.tell(event(kind, log.now - timedelta(days=days_ago)))
+        return log.run().raised("step_down")
+
+    told, plain = reviews("social-care.section47", 30), reviews("housing.arrears", 0)
+
+    assert [alert["raised_at"] for alert in told] == [alert["raised_at"] for alert in plain]
+    assert plain
+
+
+def test_a_wrong_family_lets_go_of_its_alert_though_another_alert_was_decided_on_since() -> None:
+    log = Log().open(60)
+    log.tell(event("police.protection", log.now))
+    alert = log.run().raised("step_up")[0]["alert_id"]
+    log.decide("later", (log.now + timedelta(hours=2)).isoformat())
+    document = {"id": "earlier", "time": log.now.isoformat()}
+    document |= {"data": {"alert_id": alert, "action": "wrong_family"}}  # type: ignore[dict-item]
+    log.write(f"{LA}:f1", pack_other(RecordKind.DECISION, LA), orjson.dumps(document))
+    family = Family(log.run().store.families[f"{LA}:f1"])
+
+    assert alert not in {standing.alert_id for standing in family.case.standing}
