@@ -179,7 +179,7 @@ def _apply(
     elif kind == RecordKind.HEARTBEAT:
         if scene is not None:
             for key in batch.due_families(record.la, scene.at, TIMERS_A_HEARTBEAT_MAX):
-                _fire(batch, course, number, key, scene.at_record(record.offset))
+                fire(batch, scene.at_record(record.offset), key, partial(course.facts, number, key))
     elif kind == RecordKind.HANDOFF:
         batch.partition.count("reserved")
     elif kind != RecordKind.CONTROL:
@@ -193,7 +193,8 @@ def _of_family(
     family = batch.family(record.family)
     due = family.due()
     if due is not None and scene is not None and due <= scene.at:
-        _fire(batch, course, number, record.family, scene.at_record(record.offset))
+        facts = partial(course.facts, number, record.family)
+        fire(batch, scene.at_record(record.offset), record.family, facts)
     if record.kind == RecordKind.DECISION:
         decide(batch, record, orjson.loads(record.value))
         return
@@ -229,7 +230,3 @@ def _expects(family: Family) -> bool:
     """Whether something said or timed before makes every record of the family matter."""
     looked_at = family.below_since is not None or family.above_on is not None
     return family.band > 0 or looked_at or family.timed()
-
-
-def _fire(batch: Batch, course: Course, number: int, key: str, scene: Scene) -> None:
-    fire(batch, scene, key, partial(course.facts, number, key))

@@ -76,7 +76,7 @@ def raise_alert(
         **_why(scene, look, past, notes),
         **_provenance(scene, sequence),
     }
-    shadow = kept_back or _in_shadow(scene)
+    shadow = kept_back or scene.stage == "shadow"
     results = [Output(look.key, orjson.dumps(document), scene.offset, shadow)]
     if draft.kind == STEP_UP:
         results += _supersede(scene, look, draft, name, next_sequence)
@@ -166,10 +166,6 @@ def _notes(scene: Scene, confidence: float, *, insufficient: bool, over: bool) -
     if over:
         notes.append("This family has more facts than are kept: the oldest no longer count.")
     return notes
-
-
-def _in_shadow(scene: Scene) -> bool:
-    return scene.stage == "shadow"
 
 
 def _provenance(scene: Scene, sequence: int) -> dict[str, Any]:

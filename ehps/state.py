@@ -21,7 +21,7 @@ from ehps.facts import BIRTH, FACT, KEPT_OF, Facts, ages, person_hash
 SCHEMA_VERSION = 1
 STANDING_MAX = 16
 """Standing alerts a family remembers for withdrawal; the oldest gives way."""
-WATCH_DAYS = 28
+LOOK_AGAIN_DAYS = 28
 """Days from a look above the down line to the next. The day of the fall is then found among them: it may be seen late
 but is never dated late, and what is timed from it, the review, is months away."""
 PEOPLE_MAX = 64
@@ -122,7 +122,7 @@ class Family:
         band: index of the band alerted and not yet fallen from (hysteresis), 0-3.
         below_since: day since which the score has been below the down line, for open families.
         above_on: day of the last look at an open family whose score was above it; there the next look is due
-            `WATCH_DAYS` later.
+            `LOOK_AGAIN_DAYS` later.
         over: a bound was reached once; Once and Undo are no longer promised.
         unscored: the kernel failed on the last record; its fact is kept.
     """
@@ -179,7 +179,7 @@ class Family:
         due = self._next_timer()
         if self.above_on is None:
             return None if due == _NONE else due
-        watch = start_of_day(self.above_on + WATCH_DAYS)
+        watch = start_of_day(self.above_on + LOOK_AGAIN_DAYS)
         return watch if due == _NONE else min(watch, due)
 
     def _next_timer(self) -> int:

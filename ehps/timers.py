@@ -11,7 +11,7 @@ from ehps.errors import KernelFailed
 from ehps.facts import Facts
 from ehps.policy import STEP_DOWN, Draft, Look, Scene, row_of
 from ehps.rescore import Before, fail, tell
-from ehps.state import WATCH_DAYS, Family
+from ehps.state import LOOK_AGAIN_DAYS, Family
 from ehps.stepdown import (
     REVIEW,
     ageing_share,
@@ -71,7 +71,7 @@ def _due_now(family: Family, scene: Scene) -> list[str]:
 
 def _put_off(family: Family, scene: Scene) -> None:
     """Facts that the kernel does not stand now it may stand when some of them no longer count."""
-    again = scene.day + WATCH_DAYS
+    again = scene.day + LOOK_AGAIN_DAYS
     family.case.timers.update(dict.fromkeys(_due_now(family, scene), start_of_day(again)))
 
 

@@ -15,7 +15,7 @@ from ehps.calendar import date_to_day, local_day_of
 from ehps.explain import explain
 from ehps.facts import person_hash
 from ehps.replay import MemoryStore, replay
-from ehps.state import WATCH_DAYS, Family
+from ehps.state import LOOK_AGAIN_DAYS, Family
 
 GAPS = [0, 0, 0, 0, 1, 3, 20, 70, 190, 400, 740]
 """Days between two messages: within a batch's day, past a month's watch, past attendance, past every horizon."""
@@ -220,7 +220,7 @@ def test_quiet_days_count_from_the_day_after_the_last_on_which_the_score_was_abo
 
     assert above is not None
     if family.below_since is None:
-        assert above >= local_day_of(int(log.now.timestamp())) - WATCH_DAYS
+        assert above >= local_day_of(int(log.now.timestamp())) - LOOK_AGAIN_DAYS
     else:
         assert family.below_since == above + 1
 

@@ -1,4 +1,4 @@
-"""The day on which a score will fall is watched for, and is the same day however the log is cut."""
+"""Bursts of attendance, which may end a condition in silence, leave the same state however the log is cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from families import Log, event
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_bursts_of_attendance_leave_the_same_watch_however_the_log_is_cut(seed: int) -> None:
+def test_bursts_of_attendance_leave_the_same_state_however_the_log_is_cut(seed: int) -> None:
     chance = random.Random(seed)
     log = Log().open(7)
     log.member(1, "2012-05")
