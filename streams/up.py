@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -158,7 +158,9 @@ def running(
     """
     _refuse_second(data_dir)
     data_dir.mkdir(parents=True, exist_ok=True)
+    heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with ExitStack() as stack:
+        stack.callback(_listen, heard)
         embedded = _deploy("embedded")
         valkey = None
         if redis is None:
@@ -181,7 +183,8 @@ def running(
         stack.callback(_deploy("stack").remove_stack, data_dir)
         children = Workers(settings, workers, note)
         stack.callback(children.stop)
-        stack.callback(_deafen)
+        # A second Ctrl-C must not interrupt the stopping of children.
+        stack.callback(_listen, dict.fromkeys(heard, signal.SIG_IGN))
         children.start()
         yield Stack(settings, children, segments, limitation, valkey)
 
@@ -209,10 +212,10 @@ def _refuse_second(data_dir: Path) -> None:
     raise StackFailed(msg)
 
 
-def _deafen() -> None:
-    """From here on a second Ctrl-C must not interrupt the stopping of children."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def _listen(handlers: Mapping[signal.Signals, Any]) -> None:
+    """How the process takes these signals from here on."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def interrupt_on_signals() -> None:

@@ -81,9 +81,14 @@ def run_worker(roles: list[str], settings: Settings) -> None:
 def _work(loops: list[Loop], host: Callable[[], Worker]) -> None:
     """Loops and their host, until told to stop."""
     told = threading.Event()
-    signal.signal(
-        signal.SIGTERM, lambda *_: told.set()
-    )  # an exception would break what is being imported
+
+    def ask(_number: int, _frame: object) -> None:
+        """Raises nothing: that would break what is being imported."""
+        told.set()
+        for loop in loops:
+            loop.ask()
+
+    signal.signal(signal.SIGTERM, ask)
     try:
         for loop in loops:
             loop.start()
