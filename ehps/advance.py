@@ -127,6 +127,8 @@ def advance(
 def _within_reach(snapshot: Snapshot, records: Sequence[LogRecord]) -> Sequence[LogRecord]:
     """The records up to the first heartbeat of an authority of which not all due timers may have been read."""
     due = Counter(la for la, _, _ in snapshot.due)
+    if max(due.values(), default=0) < TIMERS_A_HEARTBEAT_MAX:
+        return records
     for number, record in enumerate(records):
         if record.kind == RecordKind.HEARTBEAT and due[record.la] >= TIMERS_A_HEARTBEAT_MAX:
             return records[: number + 1]

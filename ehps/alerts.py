@@ -10,7 +10,7 @@ import orjson
 from ehps.authority import coverage, is_heard
 from ehps.calendar import DAY, local_day_of
 from ehps.catalogue import KINDS
-from ehps.kernel import UNIT
+from ehps.compiled import UNIT
 from ehps.policy import (
     COMBINATION,
     STEP_DOWN,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ehps.calendar import SchoolCalendar, local_day_of
-from ehps.errors import InvariantBroken
+from ehps.errors import NothingInForce
 from ehps.facts import epoch_seconds
 from ehps.library import Content, Library
 from ehps.state import Authority
@@ -75,14 +75,12 @@ def in_force(authority: Authority, library: Library) -> Content:
     """The content in force.
 
     Raises:
-        InvariantBroken: no control is in force; nothing may be scored.
+        NothingInForce: no control is in force; nothing may be scored.
         ContentMissing: this process lacks what the control names.
     """
     control = authority.control
     if control is None:
-        raise InvariantBroken(
-            "no control is in force in an authority that has records: write its first control"
-        )
+        raise NothingInForce
     return library.resolve(
         control["kernel"], control["release"], control["rules"], control["policy"]
     )

@@ -11,11 +11,20 @@ from typing import Self
 from ehps.alerts import Output
 from ehps.authority import coverage, in_force
 from ehps.calendar import local_day_of
-from ehps.kernel import compile_content
+from ehps.compiled import compile_content
 from ehps.library import Content, Library
 from ehps.policy import Scene
 from ehps.state import Authority, Family, Partition
 from schemas.links import authority_of
+
+_ALWAYS = frozenset({"police", "social-care"})
+_SOURCES = (
+    _ALWAYS,
+    _ALWAYS | {"health"},
+    _ALWAYS | {"education"},
+    _ALWAYS | {"health", "education"},
+)
+"""Sources that a family should have: by whether a child is on roll, and by whether one is under five."""
 
 
 @dataclass(slots=True)
@@ -116,9 +125,10 @@ class Batch:
         }
 
 
-def too_little_heard(scene: Scene, on_roll: bool, under_five: bool) -> bool:  # noqa: FBT001
+def too_little_heard(scene: Scene, *, on_roll: bool, under_five: bool) -> bool:
     """Whether too few days were heard from the sources that every such family should have."""
-    return _too_little(scene.authority, scene.compiled.content, scene.at, on_roll, under_five)
+    sources = _SOURCES[2 * on_roll + under_five]
+    return _too_little(scene.authority, scene.compiled.content, scene.at, sources)
 
 
 @lru_cache(maxsize=4096)
@@ -126,11 +136,7 @@ def _too_little(
     authority: Authority,
     content: Content,
     moment: int,
-    on_roll: bool,  # noqa: FBT001
-    under_five: bool,  # noqa: FBT001
+    sources: frozenset[str],
 ) -> bool:
-    sources = {"police", "social-care"}
-    sources |= {"education"} if on_roll else set()
-    sources |= {"health"} if under_five else set()
     rule = content.policy.insufficient_data
     return coverage(authority, sources, local_day_of(moment), rule.days) < rule.coverage

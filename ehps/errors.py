@@ -19,3 +19,13 @@ class KernelFailed(EhpsError):
 
 class InvariantBroken(EhpsError):
     """Something that cannot be happened: the process stops before it commits."""
+
+
+class NothingInForce(InvariantBroken):
+    """An authority has records and no control in force: nothing may be scored."""
+
+    def __init__(self) -> None:
+        """Say what to do."""
+        super().__init__(
+            "no control is in force in an authority that has records: write its first control"
+        )

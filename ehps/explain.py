@@ -7,7 +7,7 @@ from typing import Any
 from ehps.authority import coverage, in_force, is_heard
 from ehps.calendar import local_day_of
 from ehps.catalogue import COUNTED_DAYS
-from ehps.kernel import UNIT, compile_content
+from ehps.compiled import UNIT, compile_content
 from ehps.library import Library
 from ehps.policy import Scene, row_of
 from ehps.state import Authority, Family, Partition

@@ -106,11 +106,6 @@ def from_wire(compact: bytes, known: int | NDArray[np.int64]) -> Facts:
     return facts
 
 
-def key_order(facts: Facts) -> NDArray[np.intp]:
-    """Indices that sort by key: occurred, then id, then slot."""
-    return np.lexsort((facts["slot"], facts["id"], facts["occurred"]))
-
-
 def version(fact: np.void) -> tuple[int, int, int]:
     """What decides between two versions under one key: the greatest wins."""
     return int(fact["recorded"]), int(fact["flags"]) & VOID, int(fact["digest"])
@@ -139,27 +134,3 @@ def retained(facts: Facts, day: int) -> tuple[NDArray[np.bool_], bool]:
             keep[held[:-FACTS_MAX]] = False
             over = True
     return keep, over
-
-
-def merge(held: Facts, new: Facts) -> Facts:
-    """The union of two sets, one version a key, sorted by key. Commutative, associative, idempotent."""
-    both = together((held, new))
-    order = np.lexsort(
-        (
-            ~both["known"],
-            both["digest"],
-            both["flags"] & VOID,
-            both["recorded"],
-            both["slot"],
-            both["id"],
-            both["occurred"],
-        )
-    )
-    both = both[order]
-    last = np.ones(len(both), bool)
-    last[:-1] = (
-        (both["occurred"][1:] != both["occurred"][:-1])
-        | (both["id"][1:] != both["id"][:-1])
-        | (both["slot"][1:] != both["slot"][:-1])
-    )
-    return both[last]

@@ -8,32 +8,16 @@ thing one row at a time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ehps.calendar import local_day, local_day_of
-from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, COUNTED_DAYS, HEADINGS_CODE
-from ehps.content import CONDITION_CODES, STATES, Condition
+from ehps.calendar import Bools, Ints, local_day, local_day_of
+from ehps.catalogue import BY_NAME, CONDITIONS
+from ehps.compiled import POSITIVE_ATTENDANCE, STATE_BIT, Compiled, units
 from ehps.facts import BIRTH, COUNTED_OF, IS_START, SPELL_OF, SPELLS, VOID, Facts, together
-from ehps.library import Content
+from ehps.rules import match, seen
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-
-UNIT = 1 << 20
-"""Units in one point."""
-
-
-def units(points: float) -> int:
-    """Points in units."""
-    return round(points * UNIT)
-
-
-DAY = 86_400
 TOLERANCE_DAYS = 1
 """A fact may lie this many days ahead of log time (clocks differ); it then counts with age 0."""
 
@@ -42,10 +26,6 @@ ON_ROLL = SPELLS.index("on_roll") + 1
 OUT_OF_SCHOOL = 1 << SPELLS.index("out_of_school") | 1 << SPELLS.index("home_educated")
 RECENT, BEFORE, SEVERE, POSITIVE = 20, 60, 30, 60
 """School days of the attendance windows: absence rise (recent against before), severe absence, positive."""
-
-STATE_BIT = {name: 1 << index for index, name in enumerate(STATES)}
-POSITIVE_ATTENDANCE = 1 << len(STATES)
-"""State bit: a child on roll missed at most a tenth of 60 school days."""
 
 
 class Rows(NamedTuple):
@@ -132,69 +112,6 @@ class Features(NamedTuple):
         ]
 
 
-@dataclass(frozen=True, eq=False)
-class Compiled:
-    """Content as tables. A column is a kind that carries points; the last is the headings bonus."""
-
-    content: Content
-    codes: tuple[int, ...]  # column -> kind code
-    column: Ints  # (256,) kind code -> column, -1: no points
-    decay: Ints  # (columns, longest horizon + 1) units
-    cap: Ints  # (columns,) units
-    heading: Ints  # (columns,) bit of the heading
-    rank: Ints  # (256,)
-    watched: Bools  # (256,) kinds that some rule looks at
-    conditions: tuple[tuple[int, Condition, Ints], ...]  # (rule, condition, codes of its kinds)
-    lines: tuple[int, int, int]  # units at which green, amber and red begin
-    down: int  # units below which risk counts as fallen
-
-
-@lru_cache(maxsize=64)
-def compile_content(content: Content) -> Compiled:
-    """Tables for one content in force."""
-    points = {
-        CONDITION_CODES.get(name) or BY_NAME[name].code: row
-        for name, row in content.release.points.items()
-    }
-    codes = (*sorted(points), HEADINGS_CODE)
-    column = np.full(256, -1, np.int64)
-    column[list(codes[:-1])] = np.arange(len(codes) - 1)
-    shape = len(codes), max(COUNTED_DAYS) + 1
-    decay, cap = np.zeros(shape, np.int64), np.zeros(shape[0], np.int64)
-    heading = np.zeros(shape[0], np.int64)
-    for place, code in enumerate(codes[:-1]):
-        row, days = points[code], 0 if code in CONDITIONS else int(COUNTED_OF[code])
-        for day in range(days + 1):
-            decay[place, day] = units(row.points * 2 ** (-day / row.half_life))
-        cap[place] = units(row.cap or 2 * row.points)
-        number = CONDITIONS[code][2] if code in CONDITIONS else BY_CODE[code].heading
-        heading[place] = 1 << number if number else 0
-    rank = np.array([BY_CODE[c].rank if c in BY_CODE else 0 for c in range(256)], np.int64)
-    conditions = tuple(
-        (n, c, np.array(c.codes, np.int64))
-        for n, rule in enumerate(content.rules.rules)
-        for c in rule.all
-    )
-    watched = np.zeros(256, bool)
-    for _, _, kinds in conditions:
-        watched[kinds] = True
-    line = content.policy.lines
-    lines = units(line.green), units(line.amber), units(line.red)
-    return Compiled(
-        content,
-        codes,
-        column,
-        decay,
-        cap,
-        heading,
-        rank,
-        watched,
-        conditions,
-        lines,
-        units(line.down),
-    )
-
-
 def features(compiled: Compiled, rows: Rows, *, with_rules: bool = True) -> Features:
     """Every feature of every row. Facts of people who left the family are not among the row's facts.
 
@@ -237,8 +154,9 @@ def _features(compiled: Compiled, rows: Rows, *, with_rules: bool) -> Features:
     contributions, fresh = _points(compiled, rows, row, live, age, states)
     rules = pending = np.zeros(count, np.int64)
     if with_rules:
-        seen = _seen(rows, row, live & compiled.watched[facts["kind"]], age)
-        rules, pending = _rules(compiled, seen, states, rows.today - rows.since)
+        chosen = np.flatnonzero(live & compiled.watched[facts["kind"]])
+        looked_at = seen(facts.take(chosen), row[chosen], age[chosen], count)
+        rules, pending = match(compiled, looked_at, states, rows.today - rows.since)
     score = contributions.sum(axis=1)
     failed = np.zeros(count, bool)
     return Features(
@@ -379,77 +297,6 @@ def _child_of(at: Ints, person: Ints, row: Ints, wanted: Ints) -> Ints:
     keys, sought = at << 32 | person, row << 32 | wanted
     place = np.minimum(np.searchsorted(keys, sought), len(keys) - 1)
     return np.where(keys[place] == sought, place, -1)
-
-
-class _Seen(NamedTuple):
-    """What rules look at: the live facts, and `youngest`: (256, rows) age of a row's youngest fact of each kind."""
-
-    facts: Facts
-    row: Ints
-    age: Ints
-    youngest: NDArray[np.int16]
-
-
-def _seen(rows: Rows, row: Ints, live: Bools, age: Ints) -> _Seen:
-    chosen = np.flatnonzero(live)
-    facts, row, age = rows.facts.take(chosen), row[chosen], age[chosen]
-    youngest = np.full((256, len(rows.today)), np.iinfo(np.int16).max, np.int16)
-    youngest[facts["kind"], row] = (
-        age  # a row's facts are in order of time: the last one set is the youngest
-    )
-    return _Seen(facts, row, age, youngest)
-
-
-def _rules(compiled: Compiled, seen: _Seen, states: Ints, listened: Ints) -> tuple[Ints, Ints]:
-    """Rules that match, and those that lack nothing but their silence, as bits.
-
-    Args:
-        listened: days for which each row's authority has been listened to.
-    """
-    shape = len(compiled.content.rules.rules), len(states)
-    matched, silent = np.ones(shape, bool), np.ones(shape, bool)
-    fresh = np.zeros(shape, bool)  # a new fact: old ones alone have been seen before
-    for rule, condition, codes in compiled.conditions:
-        if condition.holds:
-            matched[rule] &= states & sum(STATE_BIT[name] for name in condition.holds) > 0
-        elif matched[rule].any():
-            youngest = seen.youngest[codes].min(axis=0)
-            near = youngest <= condition.days
-            if condition.any:
-                fresh[rule] |= near & (youngest <= compiled.content.rules.fresh_days)
-                matched[rule] &= near
-                _require_enough(seen, condition, matched[rule])
-            elif condition.silent:
-                silent[rule] &= ~near & (listened > condition.days)
-            else:
-                matched[rule] &= ~near
-    matched &= fresh
-    weights = np.int64(1) << np.arange(shape[0], dtype=np.int64)
-    return weights @ (matched & silent), weights @ (matched & ~silent)
-
-
-def _require_enough(seen: _Seen, condition: Condition, matched: Bools) -> None:
-    """Clear the rows that have a fact of the condition, but not from enough happenings or agencies."""
-    if (condition.at_least == 1 and condition.agencies == 1) or not matched.any():
-        return
-    kind = np.zeros(256, bool)
-    kind[list(condition.codes)] = True
-    hit = kind[seen.facts["kind"]] & (seen.age <= condition.days)
-    matched &= np.bincount(seen.row[hit], minlength=len(matched)) >= condition.at_least
-    for number in np.flatnonzero(matched).tolist():  # few rows get this far
-        part = seen.facts[hit & (seen.row == number)]
-        enough = condition.agencies == 1 or _agencies(part) >= condition.agencies
-        matched[number] = enough and _happenings(part) >= condition.at_least
-
-
-def _happenings(facts: Facts) -> int:
-    """Distinct happenings among facts: those that share an incident are one."""
-    incident = facts["incident"]
-    return len(np.unique(incident[incident != 0])) + int((incident == 0).sum())
-
-
-def _agencies(facts: Facts) -> int:
-    return len(set(facts["value"].tolist()) - {0})
 
 
 def pack_rows(

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ehps.calendar import local_day
+from ehps.calendar import Bools, Ints, local_day
 from ehps.facts import FACT, KEPT_OF, NEVER, VOID, WIRE_BYTES, Facts, from_wire, retained
-from ehps.kernel import Bools, Ints
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.state import Family, Partition
 from ehps.stepdown import RESTART
@@ -52,7 +51,7 @@ def merged(news: Told, families: Sequence[Family], owner: Ints) -> Timeline:
 def cut(line: Timeline, family: Family, number: int, today: int) -> None:
     """Hold one family within its bounds after the one record that was merged: what gives way ends with it."""
     standing = np.flatnonzero(line.standing())
-    kept, over = retained(line.facts[standing], today)
+    kept, over = retained(line.facts.take(standing), today)
     gone = standing[~kept]
     line.death[gone] = number
     line.birth[gone[line.birth[gone] == number]] = NEVER

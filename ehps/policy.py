@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ehps.calendar import local_day_of
+from ehps.calendar import DAY, local_day_of
+from ehps.compiled import Compiled, units
 from ehps.content import Clock, Rule
-from ehps.errors import InvariantBroken, KernelFailed
+from ehps.errors import KernelFailed, NothingInForce
 from ehps.facts import Facts, person_hash
-from ehps.kernel import DAY, Compiled, Row, features, pack_rows, units
+from ehps.kernel import Row, features, pack_rows
 from ehps.library import Content
 from ehps.state import Authority, Family, Standing
 from ehps.views import BANDS, band_of, rule_names
@@ -76,12 +77,10 @@ def required(scene: Scene | None) -> Scene:
     """The scene, which a record with facts or members must have.
 
     Raises:
-        InvariantBroken: no control is in force.
+        NothingInForce: no control is in force.
     """
     if scene is None:
-        raise InvariantBroken(
-            "no control is in force in an authority that has records: write its first control"
-        )
+        raise NothingInForce
     return scene
 
 

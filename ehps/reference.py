@@ -9,12 +9,14 @@ from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ehps.calendar import SchoolCalendar, local_day_of
 from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, HEADINGS_CODE, Kind
+from ehps.compiled import POSITIVE_ATTENDANCE, STATE_BIT, UNIT
 from ehps.content import CONDITION_CODES, Condition, Rule
-from ehps.facts import COUNTED_OF, SPELLS, VOID, Facts
-from ehps.kernel import BEFORE, POSITIVE, POSITIVE_ATTENDANCE, RECENT, SEVERE, STATE_BIT, UNIT
+from ehps.facts import COUNTED_OF, SPELLS, VOID, Facts, together
+from ehps.kernel import BEFORE, POSITIVE, RECENT, SEVERE
 from ehps.library import Content
 
 
@@ -219,3 +221,32 @@ def _fresh(content: Content, rule: Rule, live: list[Told]) -> bool:
         if c.any
         for told in live
     )
+
+
+def key_order(facts: Facts) -> NDArray[np.intp]:
+    """Indices that sort by key: occurred, then id, then slot."""
+    return np.lexsort((facts["slot"], facts["id"], facts["occurred"]))
+
+
+def merge(held: Facts, new: Facts) -> Facts:
+    """The union of two sets, one version a key, sorted by key. Commutative, associative, idempotent."""
+    both = together((held, new))
+    order = np.lexsort(
+        (
+            ~both["known"],
+            both["digest"],
+            both["flags"] & VOID,
+            both["recorded"],
+            both["slot"],
+            both["id"],
+            both["occurred"],
+        )
+    )
+    both = both[order]
+    last = np.ones(len(both), bool)
+    last[:-1] = (
+        (both["occurred"][1:] != both["occurred"][:-1])
+        | (both["id"][1:] != both["id"][:-1])
+        | (both["slot"][1:] != both["slot"][:-1])
+    )
+    return both[last]

@@ -10,8 +10,9 @@ import numpy as np
 from ehps.alerts import ended, raise_alert, score_output, unscored_output
 from ehps.batch import Batch, too_little_heard
 from ehps.calendar import local_day, local_day_of, start_of_day
+from ehps.compiled import STATE_BIT
 from ehps.facts import ON_ROLL_BIT, VOID, Facts
-from ehps.kernel import STATE_BIT, Row
+from ehps.kernel import Row
 from ehps.policy import STEP_UP, Look, Scene, drafts, fall_back, rows_of, still_raised
 from ehps.state import Family
 from ehps.stepdown import schedule
@@ -53,7 +54,7 @@ def tell(batch: Batch, scene: Scene, look: Look, before: Before, cause: str) -> 
 def tell_score(batch: Batch, scene: Scene, key: str, family: Family, row: Row) -> None:
     """Tell the score if it, or what it rests on, is other than last told."""
     on_roll, under_five = row.spells & ON_ROLL_BIT != 0, row.states & UNDER_FIVE != 0
-    insufficient = too_little_heard(scene, on_roll, under_five)
+    insufficient = too_little_heard(scene, on_roll=on_roll, under_five=under_five)
     if not family.unscored and family.score == row.score and family.insufficient == insufficient:
         return
     family.unscored, family.score, family.insufficient = False, row.score, insufficient

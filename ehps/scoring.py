@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ehps.batch import Batch
-from ehps.calendar import local_day
+from ehps.calendar import Bools, Ints, local_day
+from ehps.compiled import Compiled
 from ehps.facts import SPELLS, WIRE_BYTES, Facts
-from ehps.kernel import Bools, Compiled, Features, Ints, Row, Rows, features, pack_births
+from ehps.kernel import Features, Row, Rows, features, pack_births
 from ehps.library import Content
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.merging import count, countable, cut, keep, merged, restarts, told
@@ -27,7 +28,7 @@ from ehps.stepdown import reviewable
 from ehps.timeline import Timeline
 
 BLOCK_FACTS = 32768
-"""Facts in one call of the kernel: blocks of this size stay in a processor's cache."""
+"""Facts in one call of the kernel: so many that what its array operations cost by themselves is small beside them."""
 
 FACT_KINDS = frozenset({RecordKind.EVENT, RecordKind.RETRACTION})
 

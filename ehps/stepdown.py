@@ -18,8 +18,9 @@ import numpy as np
 from ehps.authority import missing_days, silent
 from ehps.calendar import local_day, start_of_day
 from ehps.catalogue import BY_CODE, CONDITIONS, KINDS, TIERS
+from ehps.compiled import POSITIVE_ATTENDANCE, Compiled
 from ehps.facts import BIRTH, ON_ROLL_BIT, SPELLS, VOID, Facts
-from ehps.kernel import POSITIVE_ATTENDANCE, Compiled, Row, features, pack_rows
+from ehps.kernel import Row, features, pack_rows
 from ehps.library import Content
 from ehps.policy import Look, Scene, settled
 from ehps.state import Authority, Family

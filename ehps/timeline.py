@@ -8,11 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ehps.calendar import local_day
+from ehps.calendar import Bools, Ints, local_day
 from ehps.facts import FACT, KEPT_OF, NEVER, Facts, version
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 class Timeline(NamedTuple):

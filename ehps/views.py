@@ -11,8 +11,9 @@ import numpy as np
 
 from ehps.calendar import DAY, day_to_date, local_day, local_day_of
 from ehps.catalogue import BY_CODE, CONDITIONS, HEADINGS_CODE
+from ehps.compiled import UNIT, Compiled
 from ehps.facts import COUNTED_OF, VOID, Facts, person_hash
-from ehps.kernel import ATTENDANCE, UNIT, Compiled, Row, counting
+from ehps.kernel import ATTENDANCE, Row, counting
 from ehps.state import Family
 
 FACTS_SHOWN_MAX = 30

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from ehps.catalogue import FACTS_MAX
 from ehps.errors import InvariantBroken
-from ehps.facts import FACT, Facts, merge
+from ehps.facts import FACT, Facts
 from ehps.log import RecordKind, pack_other
+from ehps.reference import merge
 from ehps.state import Family, Partition
 
 Tell = Callable[[Log], Any]

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from ehps import reference
 from ehps.catalogue import KINDS
-from ehps.facts import BIRTH, FACT, Facts, key_order
-from ehps.kernel import compile_content, features, pack_rows
+from ehps.compiled import compile_content
+from ehps.facts import BIRTH, FACT, Facts
+from ehps.kernel import features, pack_rows
 from ehps.library import Content
+from ehps.reference import key_order
 
 NOW = int(START.timestamp()) + 86_400 * 3
 DAY = 86_400

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ehps.catalogue import KINDS, Kind
-from ehps.facts import Facts, from_wire, merge
+from ehps.facts import Facts, from_wire
 from ehps.log import HEAD_BYTES, pack_event, pack_retraction
+from ehps.reference import merge
 from schemas import EVENT_TYPES
 
 MORNING = datetime(2025, 3, 4, 9, tzinfo=UTC)
