@@ -29,6 +29,7 @@ from streams.patience import utc_now
 from streams.ports import Stretch
 from streams.registry import HISTORY, Registry
 from streams.segments import Record
+from streams.telling import Pace
 
 START = date(2021, 9, 1)
 
@@ -85,7 +86,7 @@ class _Teller:
         if not self._begun:
             self._begin(log, datetime.fromtimestamp(number * DAY_S, UTC))
         parking = Parking(self._registry, self.tape, log, utc_now)
-        intake = Intake(_nobody(), self._registry, self.tape, log, batch_records=1, poll_s=1)
+        intake = Intake(_nobody(), self._registry, self.tape, log, Pace(1, 1.0))
         events = [message for message in messages if message.topic in AGENCY_TOPICS]
         links = [message for message in messages if message.topic == LINKS]
         Links(self._registry, self.tape, log, parking).take(*self._records(LINKS, links))

@@ -23,6 +23,7 @@ from ehps.log import HEAD_BYTES
 from schemas.events import EVENT_TYPES
 from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, drain, good, producer
 from streams.logwriter import EHPS, INPUT, RECEIVED
+from streams.ports import Write
 from streams.store import RedisStore
 from streams.throttle import NoThrottle
 
@@ -87,13 +88,16 @@ def states() -> Work:
             if key:
                 name = key.decode()
                 facts[name] = facts.get(name, b"") + compact[HEAD_BYTES:]
+        held = store.read({p: Needs(list(facts), []) for p, facts in by_partition.items()})
+        writes: list[Write] = []
         for partition, facts in by_partition.items():
-            snapshot = store.read(partition, Needs(list(facts), []))
+            snapshot = held[partition]
             grown = {name: (snapshot.families[name] or b"") + new for name, new in facts.items()}
             step = Step(
                 ends[partition], snapshot.partition or b"", grown, {}, [], [], len(messages)
             )
-            store.commit(partition, snapshot.offset, step, b"{}")
+            writes.append(Write(partition, snapshot.offset, step, b"{}"))
+        store.commit(writes)
 
     return touch
 

@@ -25,6 +25,7 @@ from schemas.envelope import Event
 from schemas.topics import ALERTS, SCORES, agency_topic
 from schemas.validate import validate_event
 from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, drain, good, producer
+from streams.ports import Write
 from streams.store import RedisStore
 from streams.throttle import NoThrottle
 
@@ -56,7 +57,7 @@ class OneHop:
         done = 0 if batches else self._settle()
         for partition, messages, records in batches:
             done += self._settle()
-            snapshot = self._store.read(partition, needs(records))
+            snapshot = self._store.read({partition: needs(records)})[partition]
             if snapshot.offset > records[0].offset:
                 raise RuntimeError(
                     "the states are ahead of the topic: this benchmark starts from offset 0"
@@ -80,7 +81,7 @@ class OneHop:
         partition, expected, step, after, events = self._pending
         self._pending = None
         self._sender.confirm()
-        self._store.commit(partition, expected, step, b"{}")
+        self._store.commit([Write(partition, expected, step, b"{}")])
         self._consumer.commit(
             offsets=[TopicPartition(self._topic, partition, after)], asynchronous=True
         )

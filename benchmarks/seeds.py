@@ -29,6 +29,7 @@ from schemas.topics import LOG, agency_topic
 from schemas.validate import validate_event
 from streams.kafka import partition_of
 from streams.logwriter import EHPS, LogWriter
+from streams.ports import Write
 from streams.store import RedisStore, tag
 
 Stores = dict[int, MemoryStore]
@@ -178,11 +179,10 @@ def put(stores: Stores, client: redis.Redis) -> None:
                 (LA, name): store.timers[LA, name] for name in portion if (LA, name) in store.timers
             }
             step = Step(0, store.partition or b"", states, timers, [], [], 0)
-            redis_store.commit(partition, 0, step, b"{}")
+            redis_store.commit([Write(partition, 0, step, b"{}")])
         if not store.families:
-            redis_store.commit(
-                partition, 0, Step(0, store.partition or b"", {}, {}, [], [], 0), b"{}"
-            )
+            nobody = Step(0, store.partition or b"", {}, {}, [], [], 0)
+            redis_store.commit([Write(partition, 0, nobody, b"{}")])
         client.delete(f"{tag(partition)}:guard")
 
 

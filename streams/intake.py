@@ -20,9 +20,11 @@ from streams.patience import Clock, Flag, Patience, utc_now
 from streams.ports import Lookups, Reader
 from streams.progress import Progress
 from streams.segments import Record
-from streams.telling import Teller
+from streams.telling import Pace, Teller
 
 UNKNOWN_AUTHORITY = "an authority that was never set up here"
+SIGN_EVERY_S = 5
+"""A source that sends all the time signs no more often: heartbeats, once a minute, are who reads it."""
 
 
 class Intake:
@@ -34,18 +36,18 @@ class Intake:
         registry: Lookups,
         sender: Sender,
         log: LogWriter,
+        pace: Pace,
         *,
-        batch_records: int,
-        poll_s: float,
         clock: Clock = utc_now,
         progress: Progress | None = None,
     ) -> None:
         """Nothing starts before `start`. `log` writes through `sender`."""
         self._reader, self._registry, self._sender, self._log = reader, registry, sender, log
-        self._batch_records, self._poll_s, self._clock = batch_records, poll_s, clock
-        self._teller = Teller(reader)
+        self._pace, self._clock = pace, clock
+        self._teller = Teller(reader, pace)
         self._progress = progress or Progress("intake", asks=False)
         self._messages: list[Message] = []
+        self._signed: dict[tuple[str, str], int] = {}
 
     def run(self, stop: Flag) -> None:
         """Take messages until told to stop."""
@@ -53,8 +55,7 @@ class Intake:
         patience = Patience("intake", told=self._progress.waits_out)
         while not stop.is_set():
             patience.attempt(self.turn, stop)
-        self._teller.busy = False
-        self._teller.tell()
+        self._teller.tell(last=True)
         self._reader.close()
 
     def start(self) -> None:
@@ -68,8 +69,8 @@ class Intake:
     def turn(self) -> None:
         """Take what came, everything confirmed, and only then tell the group. What failed is kept and taken again."""
         if not self._messages:
-            self._messages = good(drain(self._reader, self._batch_records, self._poll_s))
-        self._teller.busy = len(self._messages) == self._batch_records
+            wait_s = self._teller.rest_s()
+            self._messages = good(drain(self._reader, self._pace.batch_records, wait_s))
         self._progress.took(len(self._messages))
         last: dict[tuple[str, int], Record] = {}
         if self._messages:
@@ -137,9 +138,11 @@ class Intake:
     def _sign(self, events: list[tuple[Record, Event]], now: datetime) -> None:
         seconds, signs = int(now.timestamp()), defaultdict[str, dict[str, int]](dict)
         for la, topic in dict.fromkeys((event.la, record.topic) for record, event in events):
-            signs[la][source_of(topic)] = seconds
-        for la, sources in signs.items():
-            self._registry.sign(la, sources)
+            if not 0 <= seconds - self._signed.get((la, topic), -SIGN_EVERY_S) < SIGN_EVERY_S:
+                signs[la][topic] = seconds
+        for la, topics in signs.items():
+            self._registry.sign(la, {source_of(topic): at for topic, at in topics.items()})
+            self._signed |= {(la, topic): at for topic, at in topics.items()}
 
 
 def coordinates(record: Record) -> str:

@@ -42,14 +42,23 @@ class Reader(Protocol):
         """Leave the group."""
 
 
+class Write(NamedTuple):
+    """What a batch of one partition leaves, for a store that stands at `expected`."""
+
+    partition: int
+    expected: int
+    step: Step
+    guard: bytes
+
+
 class States(Protocol):
     """States of the log's partitions: `streams.store.RedisStore`."""
 
-    def read(self, partition: int, needs: Needs) -> Snapshot:
-        """Everything that a batch needs, atomically."""
+    def read(self, wanted: Mapping[int, Needs]) -> dict[int, Snapshot]:
+        """Everything that a batch of each partition needs, atomically for each."""
 
-    def commit(self, partition: int, expected: int, step: Step, guard: bytes) -> None:
-        """Compare the offset and set everything, or raise `Conflict`."""
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Compare each one's offset and set everything of it; `Conflict` where one stood elsewhere."""
 
     def standing(self, partition: int) -> tuple[int, dict[str, Any] | None]:
         """(next offset, guard), read atomically."""

@@ -106,7 +106,7 @@ class Rebuild:
         if among is None:
             live = self._store.families(partition)
         else:
-            snapshot = self._store.read(partition, Needs(sorted(among), []))
+            snapshot = self._store.read({partition: Needs(sorted(among), [])})[partition]
             live = {name: raw for name, raw in snapshot.families.items() if raw is not None}
         names = (live.keys() | shadow.states.families.keys()) if among is None else among
         wrong = {name for name in names if live.get(name) != shadow.states.families.get(name)}
@@ -125,7 +125,10 @@ class Rebuild:
 
     def _partition_differs(self, shadow: Shadow) -> bool:
         """Of states that stand further on it cannot be told; none stands before what the group has committed."""
-        live, states = self._store.read(shadow.partition, Needs([], [])), shadow.states
+        live, states = (
+            self._store.read({shadow.partition: Needs([], [])})[shadow.partition],
+            shadow.states,
+        )
         return live.offset < states.offset or (
             live.offset == states.offset and live.partition != states.partition
         )

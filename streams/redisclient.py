@@ -90,12 +90,17 @@ def _answered(address: str, options: dict[str, Any]) -> redis.Redis:
     return cast("redis.Redis", RedisCluster.from_url(address, **options))
 
 
+def is_cluster(client: object) -> bool:
+    """Whether the client is of a whole cluster, which runs no scripts in a pipeline."""
+    return isinstance(client, RedisCluster)
+
+
 def masters(client: redis.Redis) -> list[redis.Redis]:
     """A client of each server that holds keys of its own."""
-    whole: object = client
-    if not isinstance(whole, RedisCluster):
+    whole: Any = client
+    if not is_cluster(client):
         return [client]
-    nodes = whole.get_primaries()  # type: ignore[no-untyped-call]
+    nodes = whole.get_primaries()
     return [whole.get_redis_connection(node) for node in nodes]
 
 

@@ -1,7 +1,7 @@
 """The scorer: the commit protocol, top to bottom.
 
 For every batch (`_step`), the records of each partition:
-  1. read      offset, partition state, due timers and families from Redis, in one atomic call;
+  1. read      offset, partition state, due timers and families from Redis, in one atomic call for each partition;
   2. compare   if Redis does not stand at the batch's first record, advance nothing: go to where Redis stands;
   3. advance   the pure transition;
   4. send      alerts and scores, every delivery confirmed;
@@ -29,10 +29,10 @@ from streams.kafka import REQUEST_S, Sender, drain, good, headers_of
 from streams.logs import logger
 from streams.logwriter import RECEIVED
 from streams.patience import Flag, Patience
-from streams.ports import Reader, States
+from streams.ports import Reader, States, Write
 from streams.progress import Progress
 from streams.redisclient import ERRORS as REDIS_ERRORS
-from streams.telling import Teller, answered
+from streams.telling import Pace, Teller, answered
 
 FAMILIES_MAX = 1000
 """Records, so at most families, advanced at once: bounds one Redis call to a few megabytes."""
@@ -48,15 +48,14 @@ class Scorer:
         library: Library,
         sender: Sender,
         guard: LogGuard,
+        pace: Pace,
         *,
-        batch_records: int,
-        poll_s: float,
         progress: Progress | None = None,
     ) -> None:
         """Nothing starts before `start`. `reader` is of the scorers' group and fails where its offset is gone."""
         self._reader, self._store, self._library = reader, store, library
-        self._sender, self._guard, self._teller = sender, guard, Teller(reader)
-        self._batch_records, self._poll_s = batch_records, poll_s
+        self._sender, self._guard, self._teller = sender, guard, Teller(reader, pace)
+        self._pace = pace
         self._progress = progress or Progress("scorer", asks=False)
         self._messages: dict[int, list[Message]] = {}
         self._astray = False
@@ -74,6 +73,7 @@ class Scorer:
         patience = Patience("scorer", told=self._progress.waits_out)
         while not stop.is_set():
             patience.attempt(self.turn, stop)
+        self._teller.tell(last=True)
         self._reader.close()
 
     def start(self) -> None:
@@ -100,36 +100,42 @@ class Scorer:
         Returns:
             What is left of it, where more timers were due than one read gives.
         """
-        began, laps, sent = time.perf_counter(), metrics.Laps("scorer"), []
-        left: dict[int, list[LogRecord]] = {}
+        began, laps, left = time.perf_counter(), metrics.Laps("scorer"), {}
+        done: list[tuple[Write, int]] = []
+        snapshots = self._store.read({p: needs(records) for p, records in batch.items()})
+        laps.lap("read")
         for partition, records in batch.items():
-            snapshot = self._store.read(partition, needs(records))
-            laps.lap("read")
+            snapshot = snapshots[partition]
             if snapshot.offset != records[0].offset:
                 self._go_to(partition, snapshot.offset)
                 continue
             step = advance(snapshot, records, self._library, partition)
             said = self._said.get(partition, 0)
             self._send(step, said)
-            sent.append((partition, records[: step.records], step, said))
+            seal = self._guard.seal(records[step.records - 1])
+            done.append((Write(partition, snapshot.offset, step, seal), said))
             if step.records < len(records):
                 left[partition] = records[step.records :]
-            laps.lap("advance")
+        laps.lap("advance")
         self._sender.confirm()
-        for partition, _, step, said in sent:
-            self._count_alerts(partition, step, said)
         laps.lap("send")
-        for partition, records, step, said in sent:
-            self._store.commit(partition, records[0].offset, step, self._guard.seal(records[-1]))
-            self._stands[partition] = step.offset
-            if step.offset > said:
-                self._said[partition] = step.offset
-                self._teller.done(LOG, partition, step.offset)
-            self._account(partition, step, time.perf_counter() - began)
+        for write, said in done:
+            self._count_alerts(write.partition, write.step, said)
+        self._store.commit([write for write, _ in done])
         laps.lap("commit")
+        for write, said in done:
+            self._note(write.partition, write.step.offset, said)
+            self._account(write.partition, write.step, time.perf_counter() - began)
         self._teller.tell()
         laps.lap("tell")
         return left
+
+    def _note(self, partition: int, offset: int, said: int) -> None:
+        """Redis stands at `offset` now; the group is told of it when it is due."""
+        self._stands[partition] = offset
+        if offset > said:
+            self._said[partition] = offset
+            self._teller.done(LOG, partition, offset)
 
     def _count_alerts(self, partition: int, step: Step, said: int) -> None:
         """Before the commit: it may be refused, and what was confirmed on the topic stays there."""
@@ -170,7 +176,7 @@ class Scorer:
                 self._sender.send(SCORES, score.value, score.key)
 
     def _read(self) -> dict[int, list[LogRecord]]:
-        messages = good(drain(self._reader, self._batch_records, self._poll_s))
+        messages = good(drain(self._reader, self._pace.batch_records, self._teller.rest_s()))
         failed, self._failed = self._failed, None
         if failed is not None:
             raise failed

@@ -6,15 +6,18 @@ TTL anywhere and `maxmemory-policy` must be `noeviction`: a key that went missin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
 
 import orjson
 import redis
+from redis.commands.core import Script
 
-from ehps.advance import Needs, Snapshot, Step
+from ehps.advance import Needs, Snapshot
 from streams.errors import Conflict
+from streams.ports import Write
+from streams.redisclient import is_cluster
 
 
 def tag(partition: int) -> str:
@@ -25,6 +28,10 @@ def tag(partition: int) -> str:
 def prefix(partition: int, generation: str) -> str:
     """What a partition's keys of one generation of states begin with; the first generation has no name."""
     return f"{tag(partition)}:{generation}" if generation else tag(partition)
+
+
+Call = tuple[list[str], list[Any]]
+"""Keys and arguments of a script."""
 
 
 class RedisStore:
@@ -38,37 +45,45 @@ class RedisStore:
         self._read = client.register_script((folder / "read.lua").read_text())
         self._commit = client.register_script((folder / "commit.lua").read_text())
 
-    def read(self, partition: int, needs: Needs) -> Snapshot:
-        """Everything that a batch needs, in one atomic call."""
-        arguments: list[Any] = [len(needs.families), *needs.families]
-        for la, until, limit in needs.due:
-            arguments += [la, until, limit]
-        answer = self._read_once(partition, arguments)
-        while answer is None:  # a rebuild switched: once, and seldom
-            self._generations[partition] = self.generation(partition)
-            answer = self._read_once(partition, arguments)
-        offset, state, names, states, due = answer
-        families = {name.decode(): value for name, value in zip(names, states, strict=True)}
-        timers = [
-            (due[n].decode(), int(due[n + 1]), due[n + 2].decode()) for n in range(0, len(due), 3)
-        ]
-        return Snapshot(int(offset), state, families, timers)
+    def read(self, wanted: Mapping[int, Needs]) -> dict[int, Snapshot]:
+        """Everything that a batch of each partition needs, in one atomic call each."""
+        answers = self._each(self._read, [self._question(*one) for one in wanted.items()])
+        found: dict[int, Snapshot] = {}
+        for (partition, needs), answer in zip(wanted.items(), answers, strict=True):
+            if answer is not None:
+                found[partition] = _snapshot(answer)
+            else:  # a rebuild switched: once, and seldom
+                self._generations[partition] = self.generation(partition)
+                found |= self.read({partition: needs})
+        return found
 
-    def _read_once(self, partition: int, arguments: list[Any]) -> list[Any] | None:
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Set states, timers, partition state, offset and guard of each whose offset is still `expected`.
+
+        Raises:
+            Conflict: of one it is not, and nothing of that one was written.
+        """
+        answers = self._each(self._commit, [self._change(write) for write in writes])
+        for write, held in zip(writes, answers, strict=True):
+            if held != -1:
+                stands = (
+                    f"stands at {held}" if held >= 0 else "holds states that were rebuilt meanwhile"
+                )
+                raise Conflict(
+                    f"partition {write.partition}: expected offset {write.expected}, Redis {stands}"
+                )
+
+    def _question(self, partition: int, needs: Needs) -> Call:
         generation = self._generations.get(partition, "")
         at = prefix(partition, generation)
         keys = [f"{at}:offset", f"{at}:state", f"{at}:timers", f"{at}:f:"]
-        return cast(
-            "list[Any] | None",
-            self._read(keys=[*keys, f"{tag(partition)}:generation"], args=[generation, *arguments]),
-        )
+        arguments: list[Any] = [generation, len(needs.families), *needs.families]
+        for la, until, limit in needs.due:
+            arguments += [la, until, limit]
+        return [*keys, f"{tag(partition)}:generation"], arguments
 
-    def commit(self, partition: int, expected: int, step: Step, guard: bytes) -> None:
-        """Set states, timers, partition state, offset and guard, if the offset is still `expected`.
-
-        Raises:
-            Conflict: it is not; nothing was written.
-        """
+    def _change(self, write: Write) -> Call:
+        partition, expected, step, guard = write
         generation = self._generations.get(partition, "")
         at = prefix(partition, generation)
         keys = [
@@ -90,12 +105,23 @@ class RedisStore:
         ]
         for (la, family), due in step.timers.items():
             arguments += [la, family, "" if due is None else due]
-        held = cast("int", self._commit(keys=keys, args=arguments))
-        if held != -1:
-            stands = (
-                f"stands at {held}" if held >= 0 else "holds states that were rebuilt meanwhile"
-            )
-            raise Conflict(f"partition {partition}: expected offset {expected}, Redis {stands}")
+        return keys, arguments
+
+    def _each(self, script: Script, calls: Sequence[Call]) -> list[Any]:
+        """Run a script once for each call: on one server in one exchange, on a cluster one after the other.
+
+        Raises:
+            RedisError: one was refused, or its answer was lost; the others may have run.
+        """
+        if len(calls) > 1 and not is_cluster(self.client):
+            exchange = self.client.pipeline(transaction=False)
+            for keys, arguments in calls:
+                exchange.evalsha(script.sha, len(keys), *keys, *arguments)
+            try:
+                return exchange.execute()
+            except redis.exceptions.NoScriptError:
+                pass  # a server that was started anew: sent whole below
+        return [script(keys=keys, args=arguments) for keys, arguments in calls]
 
     def standing(self, partition: int) -> tuple[int, dict[str, Any] | None]:
         """(next record to apply, guard of the last applied), in one read: another owner may be at work."""
@@ -154,3 +180,12 @@ class RedisStore:
         """Family -> when its next timer is due, of one authority."""
         found = self.client.zrange(f"{self.at(partition)}:timers:{la}", 0, -1, withscores=True)
         return {family.decode(): int(due) for family, due in cast("list[Any]", found)}
+
+
+def _snapshot(answer: list[Any]) -> Snapshot:
+    offset, state, names, states, due = answer
+    families = {name.decode(): value for name, value in zip(names, states, strict=True)}
+    timers = [
+        (due[n].decode(), int(due[n + 1]), due[n + 2].decode()) for n in range(0, len(due), 3)
+    ]
+    return Snapshot(int(offset), state, families, timers)

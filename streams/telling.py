@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
@@ -25,46 +27,76 @@ def answered(question: str) -> Iterator[None]:
         raise BrokerUnavailable(f"Kafka did not answer {question}") from error
 
 
-HELD_MAX = 4
-"""Batches for which a busy loop may keep from its group that they are done: an answer takes as long as 300 events."""
+EVERY_S = 0.1
+"""Shortest time between two tellings."""
+
+
+class Pace(NamedTuple):
+    """How a loop reads.
+
+    Args:
+        batch_records: most records at once.
+        poll_s: longest wait for the first of them.
+        elapsed: seconds since any moment.
+    """
+
+    batch_records: int
+    poll_s: float
+    elapsed: Callable[[], float] = time.monotonic
 
 
 class Teller:
-    """Tells a reader's group what is done. What the group did not hear costs a repeat, never a loss."""
+    """Tells a reader's group what is done. What the group did not hear costs a repeat, never a loss.
 
-    def __init__(self, reader: Reader) -> None:
-        """Nothing is told yet.
+    A busy loop does not wait for the answer, which takes as long as hundreds of events: the next telling makes up for
+    one that was lost. Once nothing more is done, the last is told again and the answer heard.
+    """
 
-        Attributes:
-            busy: more is waiting: telling may wait too, for `HELD_MAX` batches.
-        """
-        self._reader, self.busy, self._held = reader, False, 0
-        self._untold: dict[tuple[str, int], int] = {}
+    def __init__(self, reader: Reader, pace: Pace) -> None:
+        """Nothing is told yet."""
+        self._reader, self._pace, self._next = reader, pace, 0.0
+        self._new: dict[tuple[str, int], int] = {}
+        self._unheard: dict[tuple[str, int], int] = {}
 
     def done(self, topic: str, partition: int, offset: int) -> None:
         """Records before `offset` are done."""
-        self._untold[topic, partition] = offset
+        self._new[topic, partition] = offset
 
     def forget(self) -> None:
         """Partitions were dealt out anew: what is old by now would take the group back."""
-        self._untold.clear()
+        self._new.clear()
+        self._unheard.clear()
 
-    def tell(self) -> None:
-        """Tell what is not told; what is not heard, next time: who waits for the group would wait for ever."""
-        if not self._untold:
+    def rest_s(self) -> float:
+        """How long the loop may wait for more: not past the next telling."""
+        poll_s = self._pace.poll_s
+        return min(poll_s, EVERY_S) if self._new or self._unheard else poll_s
+
+    def tell(self, *, last: bool = False) -> None:
+        """Tell what is not told; what is not heard, next time: who waits for the group would wait for ever.
+
+        Args:
+            last: there is no next time.
+        """
+        now = self._pace.elapsed()
+        if now < self._next and not last:
             return
-        if self.busy and self._held < HELD_MAX:
-            self._held += 1
-            return
-        self._held = 0
-        offsets = [TopicPartition(*place, offset) for place, offset in self._untold.items()]
+        self._next = now + EVERY_S
+        waits = last or not self._new
+        self._unheard |= self._new
+        self._new.clear()
+        if self._unheard and self._commit(waits=waits) and waits:
+            self._unheard.clear()
+
+    def _commit(self, *, waits: bool) -> bool:
+        """False: it failed, and may be tried again."""
+        offsets = [TopicPartition(*place, offset) for place, offset in self._unheard.items()]
         try:
-            self._reader.commit(offsets=offsets, asynchronous=False)
+            self._reader.commit(offsets=offsets, asynchronous=not waits)
         except KafkaException as error:
             logger().warning("kafka.untold", reason=error.args[0].name())
-            if error.args[0].code() not in _MOVED_ON:
-                return
-        self._untold.clear()
+            return error.args[0].code() in _MOVED_ON
+        return True
 
 
 _MOVED_ON = {KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID}

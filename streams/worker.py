@@ -33,6 +33,7 @@ from streams.redisclient import connect
 from streams.registry import Registry
 from streams.scorer import Scorer
 from streams.store import RedisStore
+from streams.telling import Pace
 from streams.throttle import NoThrottle, Throttle
 from streams.views import Apply, View
 from streams.watch import Take, Watch
@@ -163,8 +164,7 @@ def _scorer(settings: Settings, client: redis.Redis, library: Library, watch: Wa
         library,
         sender(settings, readers_of(settings)),
         LogGuard(Kept(settings), topic_id(settings), settings.scorer_group),
-        batch_records=settings.batch_records,
-        poll_s=settings.poll_s,
+        Pace(settings.batch_records, settings.poll_s),
         progress=watch.loop("scorer"),
     )
     return Loop("scorer", scorer.run)
@@ -196,8 +196,7 @@ def _intake(
         reader,
         registry,
         *tools(),
-        batch_records=settings.batch_records,
-        poll_s=settings.poll_s,
+        Pace(settings.batch_records, settings.poll_s),
         progress=watch.loop("intake"),
     )
     recovery = Recovery(registry, kept, list(views().values()), parking())

@@ -21,6 +21,7 @@ from ehps.advance import Step
 from streams import room
 from streams.kafka import watermarks
 from streams.patience import passes
+from streams.ports import Write
 from streams.redisclient import connect, reason_of
 from streams.segments import read_segments, segment_path
 from streams.store import RedisStore
@@ -128,7 +129,7 @@ def test_a_commit_that_redis_has_no_room_for_passes_once_there_is_room(
     with RealRedis(folder) as server, connect(server.url) as client:
         store, pid = RedisStore(client), server.pid
         assert pid is not None
-        store.commit(0, 0, _step(1), b"{}")
+        store.commit([Write(0, 0, _step(1), b"{}")])
         with no_room(pid):
             refused = eventually(lambda: _refusal(store))
             told = [found.cause for found in room.redis_server(client)]
@@ -180,7 +181,7 @@ def _refusal(store: RedisStore) -> Exception | None:
     """What Redis says of one more commit."""
     offset = store.offset(0)
     try:
-        store.commit(0, offset, _step(offset + 1), b"{}")
+        store.commit([Write(0, offset, _step(offset + 1), b"{}")])
     except Exception as error:  # noqa: BLE001  (whatever it is, it is what the test is about)
         return error
     return None

@@ -15,7 +15,7 @@ from deploy.redis_cluster import RealRedisCluster
 from ehps.advance import Needs, Step
 from ehps.replay import MemoryStore
 from streams.errors import Conflict, LookupsLost
-from streams.ports import PARKED_AT_ONCE, Link, Parked, Stretch
+from streams.ports import PARKED_AT_ONCE, Link, Parked, Stretch, Write
 from streams.redisclient import connect
 from streams.registry import Registry
 from streams.store import RedisStore, prefix, tag
@@ -88,13 +88,15 @@ def run_stores(client: Redis, seed: int) -> tuple[list[Any], list[Any]]:
     for name, arguments in store_commands(seed):
         if name == "read":
             said[0].append(memory.read(*arguments))
-            said[1].append(store.read(7, *arguments))
+            said[1].append(store.read({7: arguments[0]})[7])
         else:
             said[0].append(None if memory.commit(*arguments) else Conflict)
-            said[1].append(answer(lambda a=arguments: store.commit(7, *a, b'{"digest":"x"}')))
+            said[1].append(
+                answer(lambda a=arguments: store.commit([Write(7, *a, b'{"digest":"x"}')]))
+            )
     everything = Needs(list(NAMES), [(la, 1000, 1000) for la in LAS])
     said[0].extend((memory.read(everything), memory.families))
-    said[1].extend((store.read(7, everything), store.families(7)))
+    said[1].extend((store.read({7: everything})[7], store.families(7)))
     return said
 
 
@@ -204,7 +206,7 @@ def test_a_defect_in_a_script_shows(
 def test_offset_and_guard_are_read_together(client: Redis) -> None:
     store = RedisStore(client)
     before = store.standing(3)
-    store.commit(3, 0, Step(5, b"p", {}, {}, [], [], 5), b'{"digest":"d"}')
+    store.commit([Write(3, 0, Step(5, b"p", {}, {}, [], [], 5), b'{"digest":"d"}')])
 
     assert before == (0, None)
     assert store.standing(3) == (5, {"digest": "d"})
@@ -249,14 +251,14 @@ def test_a_batch_that_was_read_before_a_rebuild_switched_cannot_be_committed(
     client: Redis,
 ) -> None:
     store, wanted = RedisStore(client), Needs(["E06000023:f-1"], [])
-    before = store.read(7, wanted)
+    before = store.read({7: wanted})[7]
     rebuilt = {"offset": 5, "state": b"rebuilt", "guard": b"{}", "f:E06000023:f-1": b"healed"}
     client.mset({f"{prefix(7, 'g1')}:{name}": value for name, value in rebuilt.items()})
     client.set(f"{tag(7)}:generation", "g1")
     step = Step(1, b"damaged", {"E06000023:f-1": b"damaged"}, {}, [], [], 1)
     with pytest.raises(Conflict, match="rebuilt meanwhile"):
-        store.commit(7, before.offset, step, b"{}")
-    after = store.read(7, wanted)
+        store.commit([Write(7, before.offset, step, b"{}")])
+    after = store.read({7: wanted})[7]
     assert (before.offset, before.partition) == (0, None)
     assert (after.offset, after.partition) == (5, b"rebuilt")
     assert after.families == {"E06000023:f-1": b"healed"}

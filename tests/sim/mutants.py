@@ -68,7 +68,10 @@ def replaced(owner: Any, name: str, stand_in: Any) -> Patch:
     return lambda patch: patch.setattr(owner, name, stand_in)
 
 
-COMMIT = "self._store.commit(partition, records[0].offset, step, self._guard.seal(records[-1]))"
+COMMIT = "self._store.commit([write for write, _ in done])"
+COMMIT_ONE = (
+    "self._store.commit([Write(partition, snapshot.offset, step, self._guard.seal(records[-1]))])"
+)
 SEND = "self._send(step, said)"
 SAID = "said = self._said.get(partition, 0)\n"
 COMPARE = "if snapshot.offset != records[0].offset:"
@@ -103,7 +106,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "states committed before outputs are sent",
         "a crash between the two loses the alert",
-        rewritten(Scorer, "_step", (COMMIT, "pass"), (SEND, f"{COMMIT}; {SEND}")),
+        rewritten(Scorer, "_step", (COMMIT, "pass"), (SEND, f"{COMMIT_ONE}; {SEND}")),
     ),
     Mutant(
         "no comparison of offsets at reading",
@@ -180,7 +183,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "what the group did not hear is not told again",
         "who waits for the group waits for ever",
         rewritten(
-            telling.Teller, "tell", ("if error.args[0].code() not in _MOVED_ON:", "if False:")
+            telling.Teller,
+            "_commit",
+            ("return error.args[0].code() in _MOVED_ON", "return True"),
+        ),
+    ),
+    Mutant(
+        "what was told without hearing the answer counts as heard",
+        "the last word to the group is lost, and who waits for it waits for ever",
+        rewritten(
+            telling.Teller,
+            "tell",
+            ("and self._commit(waits=waits) and waits:", "and self._commit(waits=waits):"),
         ),
     ),
     Mutant(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING
 
 from schemas.topics import CONTROL, DECISIONS, LINKS, UNLINKED
@@ -18,7 +19,7 @@ from streams.patience import Patience, passes
 from streams.recover import Recovery
 from streams.scorer import Scorer
 from streams.segments import Record
-from streams.telling import Teller
+from streams.telling import EVERY_S, Pace, Teller
 from streams.throttle import NoThrottle
 from streams.views import View
 from tests.sim.broker import LOG_PARTITIONS, Consumer, Message, Producer, Topics
@@ -112,8 +113,7 @@ class ScorerProcess(Process):
             LIBRARY,
             self.sender(),
             LogGuard(Topics(world, AGENTS), "one"),
-            batch_records=batch,
-            poll_s=0,
+            Pace(batch, 0, every_other_time()),
         )
         self.scorer.start()
         self.patience, self.reader = Patience("scorer", lambda: 0.0), reader
@@ -131,7 +131,11 @@ class IntakeProcess(Process):
         reader = Consumer(world, "intake")
         batch = world.random.choice((1, 3, 8))
         self.intake = Intake(
-            reader, registry, *self.tools(), batch_records=batch, poll_s=0, clock=world.clock
+            reader,
+            registry,
+            *self.tools(),
+            Pace(batch, 0, every_other_time()),
+            clock=world.clock,
         )
         self.intake.start()
         self.patience, self.reader = Patience("intake", lambda: 0.0), reader
@@ -152,7 +156,7 @@ class Agents(Process):
         self.beat = Pulse(registry, self.tools()[1], world.clock).beat
         self.batch: list[Message] = []
         reader = Consumer(world, AGENTS)
-        self.teller = Teller(reader)
+        self.teller = Teller(reader, Pace(5, 0, every_other_time()))
         reader.subscribe(list(self.takes), on_assign=lambda *_: self.teller.forget())
         self.patience, self.reader = Patience("agents", lambda: 0.0), reader
 
@@ -184,6 +188,11 @@ class Agents(Process):
 
     def working(self) -> bool:
         return super().working() or bool(self.reader and self.batch)
+
+
+def every_other_time() -> Callable[[], float]:
+    """A clock by which a loop tells its group of every other batch or so."""
+    return count(0.0, 0.4 * EVERY_S).__next__
 
 
 def views(process: Process, registry: Lookups) -> dict[str, View]:

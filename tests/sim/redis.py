@@ -13,7 +13,7 @@ import orjson
 from ehps.advance import Needs, Snapshot, Step
 from ehps.replay import MemoryStore
 from streams.errors import Conflict, LookupsLost
-from streams.ports import PARKED_AT_ONCE, Link, Parked, Stretch
+from streams.ports import PARKED_AT_ONCE, Link, Parked, Stretch, Write
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -89,11 +89,22 @@ class States:
     def __init__(self, world: World) -> None:
         self.world, self.redis = world, world.redis
 
-    def read(self, partition: int, needs: Needs) -> Snapshot:
-        return self.world.ask(lambda: self.redis.held.store(partition).read(needs))
+    def read(self, wanted: Mapping[int, Needs]) -> dict[int, Snapshot]:
+        return {
+            p: self.world.ask(lambda p=p, needs=needs: self.redis.held.store(p).read(needs))
+            for p, needs in wanted.items()
+        }
 
-    def commit(self, partition: int, expected: int, step: Step, guard: bytes) -> None:
-        self.world.ask(lambda: self._commit(partition, expected, step, guard))
+    def commit(self, writes: Sequence[Write]) -> None:
+        """One refused or unanswered leaves the others to run, as in an exchange with a server."""
+        refused: list[Exception] = []
+        for write in writes:
+            try:
+                self.world.ask(lambda write=write: self._commit(*write))
+            except Exception as error:  # noqa: BLE001  (raised below)
+                refused.append(error)
+        if refused:
+            raise refused[0]
 
     def _commit(self, partition: int, expected: int, step: Step, guard: bytes) -> None:
         held = self.redis.writing()
