@@ -7,11 +7,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from ehps.calendar import Bools, Ints
+from ehps.calendar import Ints
 from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, COUNTED_DAYS, HEADINGS_CODE
-from ehps.content import CONDITION_CODES, STATES, Condition
+from ehps.content import CONDITION_CODES, STATES
 from ehps.facts import COUNTED_OF
 from ehps.library import Content
+from ehps.rules import RuleTables
 
 UNIT = 1 << 20
 """Units in one point."""
@@ -22,7 +23,6 @@ def units(points: float) -> int:
     return round(points * UNIT)
 
 
-STATE_BIT = {name: 1 << index for index, name in enumerate(STATES)}
 POSITIVE_ATTENDANCE = 1 << len(STATES)
 """State bit: a child on roll missed at most a tenth of 60 school days."""
 
@@ -38,8 +38,7 @@ class Compiled:
     cap: Ints  # (columns,) units
     heading: Ints  # (columns,) bit of the heading
     rank: Ints  # (256,)
-    watched: Bools  # (256,) kinds that some rule looks at
-    conditions: tuple[tuple[int, Condition, Ints], ...]  # (rule, condition, codes of its kinds)
+    rules: RuleTables
     lines: tuple[int, int, int]  # units at which green, amber and red begin
     down: int  # units below which risk counts as fallen
 
@@ -65,14 +64,6 @@ def compile_content(content: Content) -> Compiled:
         number = CONDITIONS[code][2] if code in CONDITIONS else BY_CODE[code].heading
         heading[place] = 1 << number if number else 0
     rank = np.array([BY_CODE[c].rank if c in BY_CODE else 0 for c in range(256)], np.int64)
-    conditions = tuple(
-        (n, c, np.array(c.codes, np.int64))
-        for n, rule in enumerate(content.rules.rules)
-        for c in rule.all
-    )
-    watched = np.zeros(256, bool)
-    for _, _, kinds in conditions:
-        watched[kinds] = True
     line = content.policy.lines
     lines = units(line.green), units(line.amber), units(line.red)
     return Compiled(
@@ -83,8 +74,7 @@ def compile_content(content: Content) -> Compiled:
         cap,
         heading,
         rank,
-        watched,
-        conditions,
+        RuleTables.of(content.rules),
         lines,
         units(line.down),
     )

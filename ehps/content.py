@@ -15,6 +15,7 @@ SOURCES = frozenset(kind.source for kind in KINDS)
 TAGS = frozenset(tag for kind in KINDS for tag in kind.tags)
 STATES = ("absence_rise", "severe_absence", "out_of_school", "child_under_1", "child_under_5")
 """What a rule's `holds` may name; the kernel gives one bit a row for each, in this order."""
+STATE_BIT = {name: 1 << index for index, name in enumerate(STATES)}
 
 
 def _refuse_unknown(field: str, given: Iterable[str], legal: Collection[str]) -> None:

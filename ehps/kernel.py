@@ -14,7 +14,8 @@ import numpy as np
 
 from ehps.calendar import Bools, Ints, local_day, local_day_of
 from ehps.catalogue import BY_NAME, CONDITIONS
-from ehps.compiled import POSITIVE_ATTENDANCE, STATE_BIT, Compiled, units
+from ehps.compiled import POSITIVE_ATTENDANCE, Compiled, units
+from ehps.content import STATE_BIT
 from ehps.facts import BIRTH, COUNTED_OF, IS_START, SPELL_OF, SPELLS, VOID, Facts, together
 from ehps.rules import match, seen
 
@@ -154,9 +155,9 @@ def _features(compiled: Compiled, rows: Rows, *, with_rules: bool) -> Features:
     contributions, fresh = _points(compiled, rows, row, live, age, states)
     rules = pending = np.zeros(count, np.int64)
     if with_rules:
-        chosen = np.flatnonzero(live & compiled.watched[facts["kind"]])
+        chosen = np.flatnonzero(live & compiled.rules.watched[facts["kind"]])
         looked_at = seen(facts.take(chosen), row[chosen], age[chosen], count)
-        rules, pending = match(compiled, looked_at, states, rows.today - rows.since)
+        rules, pending = match(compiled.rules, looked_at, states, rows.today - rows.since)
     score = contributions.sum(axis=1)
     failed = np.zeros(count, bool)
     return Features(

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ehps.calendar import SchoolCalendar, local_day_of
 from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, HEADINGS_CODE, Kind
-from ehps.compiled import POSITIVE_ATTENDANCE, STATE_BIT, UNIT
-from ehps.content import CONDITION_CODES, Condition, Rule
+from ehps.compiled import POSITIVE_ATTENDANCE, UNIT
+from ehps.content import CONDITION_CODES, STATE_BIT, Condition, Rule
 from ehps.facts import COUNTED_OF, SPELLS, VOID, Facts, together
 from ehps.kernel import BEFORE, POSITIVE, RECENT, SEVERE
 from ehps.library import Content

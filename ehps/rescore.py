@@ -10,7 +10,7 @@ import numpy as np
 from ehps.alerts import ended, raise_alert, score_output, unscored_output
 from ehps.batch import Batch, too_little_heard
 from ehps.calendar import local_day, local_day_of, start_of_day
-from ehps.compiled import STATE_BIT
+from ehps.content import STATE_BIT
 from ehps.facts import ON_ROLL_BIT, VOID, Facts
 from ehps.kernel import Row
 from ehps.policy import STEP_UP, Look, Scene, drafts, fall_back, rows_of, still_raised

@@ -2,19 +2,78 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from itertools import accumulate, chain
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ehps.calendar import Bools, Ints
-from ehps.compiled import STATE_BIT, Compiled
-from ehps.content import Condition
+from ehps.content import STATE_BIT, Combinations, Condition
 from ehps.facts import Facts
+
+_NOTHING = 256
+"""Stands where a condition looks for no kind: nobody has a fact of it."""
+
+
+class RuleTables(NamedTuple):
+    """A combinations file as tables, one entry for each condition of each rule in order.
+
+    Args:
+        watched: (256,) kinds that some condition looks for.
+        codes, starts: condition c looks for the kinds from `codes[starts[c]]` to the next one's start.
+        days: (conditions, 1) age up to which a fact counts.
+        absent: (conditions, 1) whether it asks that there be no such fact.
+        looked, silent: indices of conditions for a fact, and for the silence of sources.
+        holds: (condition, bits) of those that ask for one of these states.
+        of_rule: (rules, conditions) 1 where the condition is the rule's; float32, so that sums are one product.
+        enough: (rule, condition) of those that ask for several happenings or agencies.
+        fresh_days: a rule matches while one of its facts is at most so old.
+    """
+
+    watched: Bools
+    codes: Ints
+    starts: Ints
+    days: Ints
+    absent: Bools
+    looked: Ints
+    silent: Ints
+    holds: tuple[tuple[int, int], ...]
+    of_rule: NDArray[np.float32]
+    enough: tuple[tuple[int, Condition], ...]
+    fresh_days: int
+
+    @classmethod
+    def of(cls, file: Combinations) -> Self:
+        """From a validated file."""
+        named = [(number, one) for number, rule in enumerate(file.rules) for one in rule.all]
+        codes = [one.codes or (_NOTHING,) for _, one in named]
+        watched = np.zeros(_NOTHING + 1, bool)
+        watched[list(chain(*codes))] = True
+        of_rule = np.zeros((len(file.rules), len(named)), np.float32)
+        for place, (number, _) in enumerate(named):
+            of_rule[number, place] = 1
+        return cls(
+            watched[:_NOTHING],
+            np.array(list(chain(*codes)), np.int64),
+            np.array(list(accumulate(map(len, codes), initial=0))[:-1], np.int64),
+            np.array([one.days for _, one in named], np.int64).reshape(-1, 1),
+            np.array([bool(one.none or one.silent) for _, one in named], bool).reshape(-1, 1),
+            np.flatnonzero([bool(one.any) for _, one in named]),
+            np.flatnonzero([bool(one.silent) for _, one in named]),
+            tuple(
+                (place, sum(STATE_BIT[name] for name in set(one.holds)))
+                for place, (_, one) in enumerate(named)
+                if one.holds
+            ),
+            of_rule,
+            tuple((n, one) for n, one in named if one.at_least > 1 or one.agencies > 1),
+            file.fresh_days,
+        )
 
 
 class Seen(NamedTuple):
-    """What rules look at: the live facts, and `youngest`: (256, rows) age of a row's youngest fact of each kind."""
+    """What rules look at: the live facts, and `youngest`: (257, rows) age of a row's youngest fact of each kind."""
 
     facts: Facts
     row: Ints
@@ -24,45 +83,39 @@ class Seen(NamedTuple):
 
 def seen(facts: Facts, row: Ints, age: Ints, count: int) -> Seen:
     """Of `count` rows: each fact's row and age, the facts of a row in order of time."""
-    youngest = np.full((256, count), np.iinfo(np.int16).max, np.int16)
+    youngest = np.full((_NOTHING + 1, count), np.iinfo(np.int16).max, np.int16)
     youngest[facts["kind"], row] = age  # the last one set is the youngest
     return Seen(facts, row, age, youngest)
 
 
-def match(compiled: Compiled, seen: Seen, states: Ints, listened: Ints) -> tuple[Ints, Ints]:
+def match(tables: RuleTables, seen: Seen, states: Ints, listened: Ints) -> tuple[Ints, Ints]:
     """Rules that match, and those that lack nothing but their silence, as bits.
 
     Args:
         listened: days for which each row's authority has been listened to.
     """
-    shape = len(compiled.content.rules.rules), len(states)
-    matched, silent = np.ones(shape, bool), np.ones(shape, bool)
-    fresh = np.zeros(shape, bool)  # a new fact: old ones alone have been seen before
-    for rule, condition, codes in compiled.conditions:
-        if condition.holds:
-            matched[rule] &= states & sum(STATE_BIT[name] for name in condition.holds) > 0
-        elif matched[rule].any():
-            youngest = seen.youngest[codes].min(axis=0)
-            near = youngest <= condition.days
-            if condition.any:
-                fresh[rule] |= near & (youngest <= compiled.content.rules.fresh_days)
-                matched[rule] &= near
-                _require_enough(seen, condition, codes, matched[rule])
-            elif condition.silent:
-                silent[rule] &= ~near & (listened > condition.days)
-            else:
-                matched[rule] &= ~near
-    matched &= fresh
-    weights = np.int64(1) << np.arange(shape[0], dtype=np.int64)
-    return weights @ (matched & silent), weights @ (matched & ~silent)
+    youngest = np.minimum.reduceat(seen.youngest.take(tables.codes, 0), tables.starts)
+    met = (youngest <= tables.days) ^ tables.absent
+    for place, bits in tables.holds:
+        met[place] = states & bits > 0
+    silent, looked = tables.silent, tables.looked
+    quiet = met[silent] & (listened > tables.days[silent])
+    met[silent] = True
+    # Of a rule all conditions, and of those for a fact one that is new: old ones alone have been seen before.
+    new = met[looked] & (youngest[looked] <= tables.fresh_days)
+    matched = (tables.of_rule @ ~met == 0) & (tables.of_rule[:, looked] @ new > 0)
+    for rule, condition in tables.enough:
+        if matched[rule].any():
+            _require_enough(seen, condition, matched[rule])
+    heard = tables.of_rule[:, silent] @ ~quiet == 0
+    weights = np.int64(1) << np.arange(len(matched), dtype=np.int64)
+    return weights @ (matched & heard), weights @ (matched & ~heard)
 
 
-def _require_enough(seen: Seen, condition: Condition, codes: Ints, matched: Bools) -> None:
+def _require_enough(seen: Seen, condition: Condition, matched: Bools) -> None:
     """Clear the rows that have a fact of the condition, but not from enough happenings or agencies."""
-    if (condition.at_least == 1 and condition.agencies == 1) or not matched.any():
-        return
-    kind = np.zeros(256, bool)
-    kind[codes] = True
+    kind = np.zeros(_NOTHING, bool)
+    kind[list(condition.codes)] = True
     hit = kind[seen.facts["kind"]] & (seen.age <= condition.days)
     matched &= np.bincount(seen.row[hit], minlength=len(matched)) >= condition.at_least
     for number in np.flatnonzero(matched).tolist():  # few rows get this far

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from families import LA, LIBRARY, START
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from ehps import reference
 from ehps.catalogue import KINDS
 from ehps.compiled import compile_content
+from ehps.content import STATES, TAGS, Combinations
 from ehps.facts import BIRTH, FACT, Facts
 from ehps.kernel import features, pack_rows
 from ehps.library import Content
@@ -52,6 +55,43 @@ def born(days: list[int]) -> bytes:
     return np.array(days, BIRTH).tobytes()
 
 
+KIND_NAMES = st.lists(st.sampled_from([kind.name for kind in KINDS]), min_size=1, max_size=4)
+DAYS = st.integers(1, 730)
+THRESHOLDS = st.sampled_from([(1, 1), (1, 1), (2, 1), (3, 1), (1, 2), (2, 2)])
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> dict[str, object]:
+    form = draw(st.sampled_from(["any", "any", "none", "silent", "holds"]))
+    if form == "holds":
+        return {form: draw(st.lists(st.sampled_from(STATES), min_size=1, max_size=2))}
+    names = draw(st.one_of(KIND_NAMES, st.sampled_from([[f"#{tag}"] for tag in sorted(TAGS)])))
+    at_least, agencies = draw(THRESHOLDS) if form == "any" else (1, 1)
+    return {form: names, "days": draw(DAYS), "at_least": at_least, "agencies": agencies}
+
+
+@st.composite
+def rule_files(draw: st.DrawFn) -> Combinations:
+    rules = draw(st.lists(st.lists(conditions(), min_size=1, max_size=4), max_size=6))
+    return Combinations.model_validate(
+        {
+            "name": "drawn",
+            "fresh_days": draw(st.integers(1, 365)),
+            "cool_down_days": 0,
+            "rules": [
+                {
+                    "name": f"R{number}",
+                    "title": "t",
+                    "response": "r",
+                    "clock": {"days": 1},
+                    "all": conditions,
+                }
+                for number, conditions in enumerate(rules)
+            ],
+        }
+    )
+
+
 BIRTHS = st.lists(st.integers(NOW // DAY - 7000, NOW // DAY + 100), max_size=3)
 
 
@@ -76,6 +116,20 @@ def test_the_kernel_equals_its_plain_definition_on_every_row(
         assert got is not None
         for name in reference.Answer._fields:
             assert getattr(got, name) == getattr(answer, name)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(fact_sets(), min_size=1, max_size=3), rule_files(), st.integers(0, 400))
+def test_any_rule_file_matches_as_its_plain_definition_says(
+    families: list[Facts], file: Combinations, listened: int
+) -> None:
+    content, since = replace(CONTENT, rules=file), NOW // DAY - listened
+    packed = pack_rows(families, [NOW] * len(families), [b""] * len(families), since)
+    found = features(compile_content(content), packed)
+
+    for index, facts in enumerate(families):
+        answer = reference.score(content, facts, NOW, [], since)
+        assert (found.rules[index], found.pending[index]) == (answer.rules, answer.pending)
 
 
 @settings(max_examples=100, deadline=None)
