@@ -23,6 +23,12 @@ from streams.segments import Record
 from streams.telling import Pace, Teller
 
 UNKNOWN_AUTHORITY = "an authority that was never set up here"
+NOT_SERVED = Rejection(
+    "unknown_authority",
+    "la",
+    UNKNOWN_AUTHORITY,
+    "the ONS code of an authority that receives EHPS alerts",
+)
 SIGN_EVERY_S = 5
 """A source that sends all the time signs no more often: heartbeats, once a minute, are who reads it."""
 
@@ -88,22 +94,22 @@ class Intake:
     def take(self, records: list[Record]) -> dict[str, int]:
         """Put one batch where it belongs, everything confirmed. Returns how many went where."""
         began, now, laps = time.perf_counter(), self._clock(), metrics.Laps("intake")
-        authorities = self._registry.served()
+        verdicts = [
+            validate_event(record.topic, record.value, record.headers, now) for record in records
+        ]
+        subjects = [verdict.subject for verdict in verdicts if isinstance(verdict, Event)]
+        authorities, families = self._registry.look_up(subjects)
+        family_of = dict(zip(subjects, families, strict=True))
         events: list[tuple[Record, Event]] = []
-        for record in records:
-            verdict = validate_event(record.topic, record.value, record.headers, now)
-            if isinstance(verdict, Event) and verdict.la not in authorities:
-                verdict = Rejection(
-                    "unknown_authority",
-                    "la",
-                    UNKNOWN_AUTHORITY,
-                    "the ONS code of an authority that receives EHPS alerts",
-                )
+        for record, verdict in zip(records, verdicts, strict=True):
             if isinstance(verdict, Rejection):
                 dead_letter(self._sender, record, verdict, now)
+            elif verdict.la not in authorities:
+                dead_letter(self._sender, record, NOT_SERVED, now)
             else:
                 events.append((record, verdict))
-        logged = self._put(events)
+                self._put(record, verdict, family_of[verdict.subject])
+        logged = sum(family_of[event.subject] is not None for _, event in events)
         laps.lap("validate")
         self._sender.confirm()
         laps.lap("send")
@@ -124,16 +130,13 @@ class Intake:
         )
         return counts
 
-    def _put(self, events: list[tuple[Record, Event]]) -> int:
-        """Known people's events go to the log, the others to the unlinked topic. Returns how many are on the log."""
-        families = self._registry.families_of([event.subject for _, event in events])
-        for (record, event), family in zip(events, families, strict=True):
-            value, place = _json(record, event), coordinates(record)
-            if family is not None:
-                self._log.event(family, event, value, place, record.timestamp_ms)
-            else:
-                self._sender.send(UNLINKED, value, event.subject, [(INPUT, place.encode())])
-        return sum(family is not None for family in families)
+    def _put(self, record: Record, event: Event, family: str | None) -> None:
+        """A known person's event goes to the log, another to the unlinked topic."""
+        value, place = _json(record, event), coordinates(record)
+        if family is not None:
+            self._log.event(family, event, value, place, record.timestamp_ms)
+        else:
+            self._sender.send(UNLINKED, value, event.subject, [(INPUT, place.encode())])
 
     def _sign(self, events: list[tuple[Record, Event]], now: datetime) -> None:
         seconds, signs = int(now.timestamp()), defaultdict[str, dict[str, int]](dict)

@@ -104,6 +104,9 @@ class Lookups(Protocol):
     def families_of(self, subjects: list[str]) -> list[str | None]:
         """Family keys, None where no link is known."""
 
+    def look_up(self, subjects: list[str]) -> tuple[dict[str, str], list[str | None]]:
+        """`served` and `families_of`."""
+
     def links(self, subjects: list[str], stretch: Stretch) -> list[Link | None]:
         """The greatest link of each person (None: never linked), or `Conflict` where Redis stands before `stretch`."""
 

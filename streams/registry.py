@@ -35,7 +35,7 @@ class Registry:
             return client.register_script((folder / f"{name}.lua").read_text())
 
         self._learn, self._links, self._parked = script("learn"), script("links"), script("parked")
-        self._sign = script("sign")
+        self._sign, self._look_up = script("sign"), script("look_up")
         self._set_up: dict[str, str] = {}
 
     def families_of(self, subjects: list[str]) -> list[str | None]:
@@ -43,6 +43,17 @@ class Registry:
         keys = [link_key(subject) for subject in subjects]
         found = cast("list[bytes | None]", self.client.mget(keys)) if keys else []
         return [_family(raw) for raw in found]
+
+    def look_up(self, subjects: list[str]) -> tuple[dict[str, str], list[str | None]]:
+        """`served` and `families_of`, in one call: intake asks both of every batch.
+
+        Raises:
+            LookupsLost: as `served`.
+        """
+        keys = [AUTHORITIES, *map(link_key, subjects)]
+        flat, found = cast("list[Any]", self._look_up(keys=keys))
+        held = dict(zip(flat[::2], flat[1::2], strict=True))
+        return self._served(_texts(held)), [_family(raw) for raw in found]
 
     def links(self, subjects: list[str], stretch: Stretch) -> list[Link | None]:
         """The greatest link of each person; None: never linked.
@@ -124,7 +135,9 @@ class Registry:
         Raises:
             LookupsLost: Redis was lost, so that an authority may be missing.
         """
-        held = self._authorities()
+        return self._served(self._authorities())
+
+    def _served(self, held: dict[str, str]) -> dict[str, str]:
         if held.pop(_WHOLE, None) is None:
             raise LookupsLost("Redis lost its look-ups: they are read again within a sweep")
         for la in self._set_up.keys() - held.keys():  # Redis went back to before it was set up
@@ -133,8 +146,7 @@ class Registry:
         return dict(self._set_up)
 
     def _authorities(self) -> dict[str, str]:
-        found = cast("dict[bytes, bytes]", self.client.hgetall(AUTHORITIES))
-        return {la.decode(): mode.decode() for la, mode in found.items()}
+        return _texts(cast("dict[bytes, bytes]", self.client.hgetall(AUTHORITIES)))
 
     def whole(self) -> bool:
         """Whether every authority is known; a lost Redis knows none."""
@@ -194,6 +206,10 @@ def _controls_key(la: str) -> str:
 
 def _signs_key(la: str) -> str:
     return f"{TAG}:signs:{la}"
+
+
+def _texts(held: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in held.items()}
 
 
 def _family(raw: bytes | None) -> str | None:

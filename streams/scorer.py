@@ -125,7 +125,7 @@ class Scorer:
         laps.lap("commit")
         for write, said in done:
             self._note(write.partition, write.step.offset, said)
-            self._account(write.partition, write.step, time.perf_counter() - began)
+        self._account([write for write, _ in done], time.perf_counter() - began)
         self._teller.tell()
         laps.lap("tell")
         return left
@@ -145,24 +145,25 @@ class Scorer:
             if alert.offset >= said:
                 metrics.alerted(alert, _received_ms(messages[alert.offset - first]))
 
-    def _account(self, partition: int, step: Step, seconds: float) -> None:
+    def _account(self, writes: list[Write], seconds: float) -> None:
         """What metrics, watchdog and log are told of a batch that is done."""
-        metrics.RECORDS.labels("scorer").inc(step.records)
-        metrics.states_written(step.states.values())
-        if step.records == FAMILIES_MAX:
-            metrics.BOUNDS.labels("batch").inc()
-        messages = self._messages[partition]
-        first = messages[0].offset() or 0
-        newest = messages[step.offset - 1 - first]
-        self._progress.moved(LOG, partition, step.offset, newest.timestamp()[1], step.partition)
+        steps = [write.step for write in writes]
+        for partition, _, step, _ in writes:
+            metrics.states_written(step.states.values())
+            if step.records == FAMILIES_MAX:
+                metrics.BOUNDS.labels("batch").inc()
+            messages = self._messages[partition]
+            newest = messages[step.offset - 1 - (messages[0].offset() or 0)]
+            self._progress.moved(LOG, partition, step.offset, newest.timestamp()[1], step.partition)
+        records = sum(step.records for step in steps)
+        metrics.RECORDS.labels("scorer").inc(records)
         logger().info(
             "scorer.batch",
-            partition=partition,
-            offset=step.offset,
-            records=step.records,
-            families=len(step.states),
-            alerts=len(step.alerts),
-            scores=len(step.scores),
+            offsets={str(write.partition): write.step.offset for write in writes},
+            records=records,
+            families=sum(len(step.states) for step in steps),
+            alerts=sum(len(step.alerts) for step in steps),
+            scores=sum(len(step.scores) for step in steps),
             ms=round(seconds * 1000, 1),
         )
 

@@ -121,6 +121,8 @@ def lookup_commands(seed: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
             (
                 *[("learn", (stretch, links, parked))] * 6,
                 ("families_of", (list(PEOPLE),)),
+                ("look_up", (list(PEOPLE),)),
+                ("look_up", ([],)),
                 ("links", (PEOPLE, stretch)),
                 ("positions", ("ehps.links.v1",)),
                 ("parked", (PEOPLE,)),

@@ -135,6 +135,9 @@ class Lookups:
 
         return self.world.ask(answer)
 
+    def look_up(self, subjects: list[str]) -> tuple[dict[str, str], list[str | None]]:
+        return self.served(), self.families_of(subjects)
+
     def links(self, subjects: list[str], stretch: Stretch) -> list[Link | None]:
         def answer() -> list[Link | None]:
             at = self.redis.held.positions.get(stretch.topic, {}).get(stretch.partition, 0)
