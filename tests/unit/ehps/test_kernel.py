@@ -118,7 +118,7 @@ def test_the_kernel_equals_its_plain_definition_on_every_row(
             assert getattr(got, name) == getattr(answer, name)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(fact_sets(), min_size=1, max_size=3), rule_files(), st.integers(0, 400))
 def test_any_rule_file_matches_as_its_plain_definition_says(
     families: list[Facts], file: Combinations, listened: int
