@@ -197,38 +197,45 @@ def _of_family(
     if due is not None and scene is not None and due <= scene.at:
         facts = partial(course.facts, number, record.family)
         fire(batch, scene.at_record(record.offset), record.family, facts)
-    if record.kind == RecordKind.DECISION:
+    kind = record.kind
+    if kind == RecordKind.DECISION:
         decide(batch, record, orjson.loads(record.value))
         return
     scene = required(scene)
     try:
-        if record.kind == RecordKind.MEMBERSHIP:
+        if kind == RecordKind.MEMBERSHIP:
             here = scene.at_record(record.offset)
             join_or_leave(batch, here, record, orjson.loads(record.value))
         else:
-            _judge(batch, course, number, record, scene)
+            _judge(batch, course, number, record, scene, family)
     except KernelFailed:
         fail(batch, scene.at_record(record.offset), record.family, family)
 
 
-def _judge(batch: Batch, course: Course, number: int, record: LogRecord, scene: Scene) -> None:
+def _judge(
+    batch: Batch, course: Course, number: int, record: LogRecord, scene: Scene, family: Family
+) -> None:
     """A record with facts: most move the score alone; where more may follow, the family is looked at."""
+    calm = course.calm(number)
+    if calm is not None and not _expects(family):
+        tell_score(batch, scene, record.offset, record.family, family, *calm)
+        return
     change = course.change(number)
     if change is None:
         return
-    key, family, row = record.family, batch.family(record.family), settled(change.row)
     scene = scene.at_record(record.offset)
-    if change.calm and not _expects(family):
-        tell_score(batch, scene, key, family, row)
-        return
-    look = Look(key, family, change.facts, row)
+    look = Look(record.family, family, change.facts, settled(change.row))
     tell(batch, scene, look, course.before(number, change), "record")
     if number in course.restarts and family.below_since is not None:
-        start_quiet(scene.content, family, row.spells, scene.day)
-        batch.note_timer(key, family)
+        start_quiet(scene.content, family, look.row.spells, scene.day)
+        batch.note_timer(record.family, family)
 
 
 def _expects(family: Family) -> bool:
     """Whether something said or timed before makes every record of the family matter."""
-    looked_at = family.below_since is not None or family.above_on is not None
-    return family.band > 0 or looked_at or family.timed()
+    return (
+        family.band > 0
+        or family.below_since is not None
+        or family.above_on is not None
+        or family.timed()
+    )

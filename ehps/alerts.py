@@ -219,29 +219,27 @@ def ended(
 
 
 def score_output(
-    scene: Scene, key: str, score: int, sequence: int, *, insufficient: bool
+    scene: Scene, offset: int, key: str, score: int, sequence: int, *, insufficient: bool
 ) -> Output:
     """The family's new score, for read models that keep the greatest position a family."""
     band = BANDS[band_of(scene.compiled, score)]
     return _score(
-        scene, key, sequence, score_units=score, band=band, insufficient_data=insufficient
+        scene, offset, key, sequence, score_units=score, band=band, insufficient_data=insufficient
     )
 
 
 def unscored_output(scene: Scene, key: str, reason: str, sequence: int) -> Output:
     """The kernel failed on this family: its fact is kept, and somebody must look."""
-    return _score(
-        scene, key, sequence, score_units=None, band=None, insufficient_data=True, error=reason
-    )
+    unknown = {"score_units": None, "band": None, "insufficient_data": True, "error": reason}
+    return _score(scene, scene.offset, key, sequence, **unknown)
 
 
-def _score(scene: Scene, key: str, sequence: int, **values: Any) -> Output:
-    position = {"partition": scene.partition, "offset": scene.offset, "sequence": sequence}
+def _score(scene: Scene, offset: int, key: str, sequence: int, **values: Any) -> Output:
     document = {
         "family": key,
         "la": scene.la,
         "at": iso(scene.at),
         **values,
-        "position": position,
+        "position": {"partition": scene.partition, "offset": offset, "sequence": sequence},
     }
-    return Output(key, orjson.dumps(document), scene.offset)
+    return Output(key, orjson.dumps(document), offset)

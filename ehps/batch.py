@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from heapq import heappop, heappush
-from typing import Self
+from typing import Self, TypeVar
 
 from ehps.alerts import Output
 from ehps.authority import coverage, in_force
-from ehps.calendar import local_day_of
+from ehps.calendar import Ints, local_day_of
 from ehps.compiled import compile_content
+from ehps.content import STATES
+from ehps.facts import SPELLS
 from ehps.library import Content, Library
 from ehps.policy import Scene
 from ehps.state import Authority, Family, Partition
@@ -24,7 +25,9 @@ _SOURCES = (
     _ALWAYS | {"education"},
     _ALWAYS | {"health", "education"},
 )
-"""Sources that a family should have: by whether a child is on roll, and by whether one is under five."""
+"""Sources that a family should have, by `expected`."""
+_ON_ROLL, _UNDER_FIVE = SPELLS.index("on_roll"), STATES.index("child_under_5")
+N = TypeVar("N", int, Ints)
 
 
 @dataclass(slots=True)
@@ -45,7 +48,7 @@ class Batch:
     _timers: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     _due: dict[str, int | None] = field(default_factory=dict)
     _due_read: dict[str, int | None] = field(default_factory=dict)
-    _sequences: Counter[int] = field(default_factory=Counter)
+    _sequences: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -84,8 +87,9 @@ class Batch:
 
     def next_sequence(self, offset: int) -> int:
         """Number of the next output of the record at `offset`."""
-        self._sequences[offset] += 1
-        return self._sequences[offset] - 1
+        sequence = self._sequences.get(offset, 0)
+        self._sequences[offset] = sequence + 1
+        return sequence
 
     def note_timer(self, key: str, family: Family) -> None:
         """Keep the index of due families in step with the family."""
@@ -125,10 +129,18 @@ class Batch:
         }
 
 
-def too_little_heard(scene: Scene, *, on_roll: bool, under_five: bool) -> bool:
-    """Whether too few days were heard from the sources that every such family should have."""
-    sources = _SOURCES[2 * on_roll + under_five]
-    return _too_little(scene.authority, scene.compiled.content, scene.at, sources)
+def expected(spells: N, states: N) -> N:
+    """Which sources families should have: 2 where a child is on roll, and 1 more where one is under five.
+
+    Args:
+        spells, states: as the kernel tells them, of one row or of many.
+    """
+    return (spells >> _ON_ROLL & 1) << 1 | (states >> _UNDER_FIVE & 1)
+
+
+def too_little_heard(scene: Scene, sources: int) -> bool:
+    """Whether too few days were heard from the sources (`expected`) that every such family should have."""
+    return _too_little(scene.authority, scene.compiled.content, scene.at, _SOURCES[sources])
 
 
 @lru_cache(maxsize=4096)

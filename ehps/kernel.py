@@ -102,15 +102,16 @@ class Features(NamedTuple):
     failed: Bools
     codes: tuple[int, ...]
 
-    def rows(self) -> list[Row | None]:
-        """Each row as plain integers; None: the arithmetic failed on it."""
+    def row(self, at: int) -> Row | None:
+        """One row as plain integers; None: the arithmetic failed on it."""
+        if self.failed[at]:
+            return None
         columns = (self.score, self.fresh, self.rules, self.pending, self.states, self.spells)
-        plain = zip(*(column.tolist() for column in columns), strict=True)
-        failed = self.failed.tolist()
-        return [
-            None if failed[at] else Row._make((*values, self, at))
-            for at, values in enumerate(plain)
-        ]
+        return Row._make((*(int(column[at]) for column in columns), self, at))
+
+    def rows(self) -> list[Row | None]:
+        """All of them."""
+        return [self.row(at) for at in range(len(self.score))]
 
 
 def features(compiled: Compiled, rows: Rows, *, with_rules: bool = True) -> Features:

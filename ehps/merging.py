@@ -58,7 +58,7 @@ def cut(line: Timeline, family: Family, number: int, today: int) -> None:
     family.over |= over
 
 
-def count(
+def account(
     news: Told, numbers: Sequence[int], changed: int, kept: int, partition: Partition
 ) -> None:
     """Each record once: applied, evicted, expired (all its facts past keeping), or a duplicate.

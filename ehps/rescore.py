@@ -8,17 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ehps.alerts import ended, raise_alert, score_output, unscored_output
-from ehps.batch import Batch, too_little_heard
+from ehps.batch import Batch, expected, too_little_heard
 from ehps.calendar import local_day, local_day_of, start_of_day
-from ehps.content import STATE_BIT
-from ehps.facts import ON_ROLL_BIT, VOID, Facts
-from ehps.kernel import Row
+from ehps.facts import VOID, Facts
 from ehps.policy import STEP_UP, Look, Scene, drafts, fall_back, rows_of, still_raised
 from ehps.state import Family
 from ehps.stepdown import schedule
 from ehps.views import BANDS
 
-UNDER_FIVE = STATE_BIT["child_under_5"]
 SILENT = "silent:"
 """Prefix of the timers that wait for a rule's silence; the rule's name follows."""
 
@@ -42,7 +39,8 @@ def tell(batch: Batch, scene: Scene, look: Look, before: Before, cause: str) -> 
     family = look.family
     if before.undone and family.case.standing:
         withdraw(batch, scene, look, before.facts(scene.day))
-    tell_score(batch, scene, look.key, family, look.row)
+    sources = expected(look.row.spells, look.row.states)
+    tell_score(batch, scene, scene.offset, look.key, family, look.row.score, sources)
     fall_back(scene, look, before.score)
     for draft in drafts(scene, look):
         batch.alerts += raise_alert(scene, look, draft, batch.next_sequence, cause)
@@ -51,15 +49,24 @@ def tell(batch: Batch, scene: Scene, look: Look, before: Before, cause: str) -> 
     batch.note_timer(look.key, family)
 
 
-def tell_score(batch: Batch, scene: Scene, key: str, family: Family, row: Row) -> None:
-    """Tell the score if it, or what it rests on, is other than last told."""
-    on_roll, under_five = row.spells & ON_ROLL_BIT != 0, row.states & UNDER_FIVE != 0
-    insufficient = too_little_heard(scene, on_roll=on_roll, under_five=under_five)
-    if not family.unscored and family.score == row.score and family.insufficient == insufficient:
+def tell_score(
+    batch: Batch, scene: Scene, offset: int, key: str, family: Family, score: int, sources: int
+) -> None:
+    """Tell the score if it, or what it rests on, is other than last told.
+
+    Args:
+        offset: of the record.
+        score: units.
+        sources: which sources the family should have (`expected`).
+    """
+    insufficient = too_little_heard(scene, sources)
+    if family.score == score and family.insufficient == insufficient and not family.unscored:
         return
-    family.unscored, family.score, family.insufficient = False, row.score, insufficient
-    sequence = batch.next_sequence(scene.offset)
-    batch.scores.append(score_output(scene, key, row.score, sequence, insufficient=insufficient))
+    family.unscored, family.score, family.insufficient = False, score, insufficient
+    sequence = batch.next_sequence(offset)
+    batch.scores.append(
+        score_output(scene, offset, key, score, sequence, insufficient=insufficient)
+    )
 
 
 def fail(batch: Batch, scene: Scene, key: str, family: Family) -> None:

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import count, repeat
 from typing import NamedTuple
 
 import numpy as np
 
-from ehps.batch import Batch
+from ehps.batch import Batch, expected
 from ehps.calendar import Bools, Ints, local_day
 from ehps.compiled import Compiled
 from ehps.facts import SPELLS, WIRE_BYTES, Facts
 from ehps.kernel import Features, Row, Rows, features, pack_births
 from ehps.library import Content
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
-from ehps.merging import count, countable, cut, keep, merged, restarts, told
+from ehps.merging import account, countable, cut, keep, merged, restarts, told
 from ehps.policy import Scene, required, row_of
 from ehps.rescore import Before
 from ehps.state import Family
@@ -53,24 +54,30 @@ class Sight(NamedTuple):
         return Rows(line.facts.take(index), line.days[index], starts, today, births, scene.since)
 
 
-class Change(NamedTuple):
-    """A record that changed its family's facts, and the features after it.
+class Block(NamedTuple):
+    """Rows that were worked out in one call of the kernel."""
 
-    Args:
-        row: number `at` of `rows`, or None where the kernel failed.
-        calm: nothing in it asks for more than to tell the score.
-    """
-
-    row: Row | None
-    calm: bool
     sight: Sight
     rows: Rows
+    found: Features
+
+
+class Change(NamedTuple):
+    """A record that changed its family's facts: row `at` of its block, the features after it."""
+
+    block: Block
     at: int
+
+    @property
+    def row(self) -> Row | None:
+        """The features; None where the kernel failed."""
+        return self.block.found.row(self.at)
 
     @property
     def facts(self) -> Facts:
         """Those that count after the record."""
-        return self.rows.facts[self.rows.starts[self.at] : self.rows.starts[self.at + 1]]
+        rows = self.block.rows
+        return rows.facts[rows.starts[self.at] : rows.starts[self.at + 1]]
 
 
 class Course:
@@ -88,27 +95,34 @@ class Course:
         self._contents = {(scene.compiled, scene.since) for scene in met}
         self._told = told(records, numbers, known, self._today)
         self.restarts = restarts(self._told, records)
-        self._changes: dict[int, Change] = {}
+        self._changes: dict[int, tuple[Block, int]] = {}
+        self._calm: dict[int, tuple[int, int]] = {}
         self._scores_before: dict[int, int] = {}
         self._apart = _apart(batch, records, numbers)
         self._index, self._sight, self._line = self._together(numbers)
 
-    def change(self, number: int) -> Change | None:
-        """What the record changed; None: it told nothing new."""
-        if self._records[number].family in self._apart:
+    def calm(self, number: int) -> tuple[int, int] | None:
+        """(score in units, expected sources) after a record that asks for no more than to tell the score."""
+        if self._apart and self._records[number].family in self._apart:
             self._alone(number)
-        return self._changes.get(number)
+        return self._calm.get(number)
+
+    def change(self, number: int) -> Change | None:
+        """What the record changed, asked after `calm`; None: it told nothing new."""
+        found = self._changes.get(number)
+        return None if found is None else Change(*found)
 
     def before(self, number: int, change: Change) -> Before:
         """The record's family just before it."""
-        scene, line, owner = self._scene(number), change.sight.line, int(change.sight.owner[number])
+        scene, sight = self._scene(number), change.block.sight
+        line, owner = sight.line, int(sight.owner[number])
 
         def facts(day: int) -> Facts:
             return line.facts_at(number - 1, owner, day)
 
         def score() -> int:
             known = self._scores_before.get(number)
-            family = change.sight.families[owner]
+            family = sight.families[owner]
             return row_of(scene, family, facts(scene.day)).score if known is None else known
 
         return Before(facts, score, undone=number in line.replaced)
@@ -136,7 +150,7 @@ class Course:
         families = [self._batch.family(key) for key in keys]
         line = merged(news, families, owner)
         changed = line.changed()
-        count(news, numbers, len(changed), len(changed), self._batch.partition)
+        account(news, numbers, len(changed), len(changed), self._batch.partition)
         sight = Sight(countable(line, families), families, owner)
         self._work_out(sight, changed)
         return index, sight, line
@@ -148,7 +162,7 @@ class Course:
         changed = len(line.changed())
         cut(line, family, number, today)
         remain = line.changed()
-        count(news, [number], changed, len(remain), self._batch.partition)
+        account(news, [number], changed, len(remain), self._batch.partition)
         self._work_out(Sight(countable(line, [family]), [family], owner), remain)
         keep(line, [family], owner, self._today)
 
@@ -175,10 +189,12 @@ class Course:
         scene, owners = self._scene(int(numbers[0])), sight.owner[numbers]
         rows = sight.rows(scene, numbers, owners, self._today[numbers])
         found = features(scene.compiled, rows)
-        calm, replaced = (~_loud(scene.compiled, found)).tolist(), sight.line.replaced
-        answers = zip(numbers.tolist(), found.rows(), calm, strict=True)
-        for at, (number, row, quiet) in enumerate(answers):
-            self._changes[number] = Change(row, quiet and number not in replaced, sight, rows, at)
+        block = Block(sight, rows, found)
+        self._changes.update(zip(numbers.tolist(), zip(repeat(block), count()), strict=False))
+        calm = np.flatnonzero(~_loud(scene.compiled, found) & ~sight.line.undoes(numbers))
+        sources = expected(found.spells[calm], found.states[calm])
+        told = zip(found.score[calm].tolist(), sources.tolist(), strict=True)
+        self._calm.update(zip(numbers[calm].tolist(), told, strict=True))
 
     def _note_scores_before(self, sight: Sight, numbers: Ints) -> None:
         """Just before a record, of families with a band to fall back from."""
@@ -196,12 +212,14 @@ class Course:
 
 
 def _apart(batch: Batch, records: Sequence[LogRecord], numbers: Sequence[int]) -> set[str]:
-    apart = {record.family for record in records if record.kind == RecordKind.MEMBERSHIP}
-    facts: Counter[str] = Counter()
-    for number in numbers:
-        record = records[number]
-        facts[record.family] += (len(record.compact) - HEAD_BYTES) // WIRE_BYTES
-    return apart | {key for key, new in facts.items() if new > batch.family(key).room()}
+    """Families whose household changes, and those that may come to their bound within the batch."""
+    apart = {record.family for record in records if record.compact[0] == RecordKind.MEMBERSHIP}
+    bytes_most = max((len(records[number].compact) for number in numbers), default=0)
+    facts_most = (bytes_most - HEAD_BYTES) // WIRE_BYTES
+    told = Counter([records[number].family for number in numbers])
+    return apart | {
+        key for key, times in told.items() if times * facts_most > batch.family(key).room()
+    }
 
 
 def _loud(compiled: Compiled, found: Features) -> Bools:

@@ -176,7 +176,7 @@ class Family:
 
     def due(self) -> int | None:
         """Log time of the next timer, or of the next look at whether the score fell below the line."""
-        due = self._next_timer()
+        due = self._due if self._case is None else self._next_timer()
         if self.above_on is None:
             return None if due == _NONE else due
         watch = start_of_day(self.above_on + LOOK_AGAIN_DAYS)

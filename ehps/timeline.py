@@ -33,6 +33,12 @@ class Timeline(NamedTuple):
         """Records that changed a set, ascending."""
         return np.unique(self.birth[(self.birth >= 0) & (self.birth < NEVER)])
 
+    def undoes(self, numbers: Ints) -> Bools:
+        """Which of the records displaced another version."""
+        return (
+            np.isin(numbers, list(self.replaced)) if self.replaced else np.zeros(len(numbers), bool)
+        )
+
     def standing(self) -> Bools:
         """Versions that hold after the last record."""
         holds: Bools = (self.birth < NEVER) & (self.death == NEVER)
