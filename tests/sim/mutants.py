@@ -297,7 +297,7 @@ MUTANTS: tuple[Mutant, ...] = (
         rewritten(
             ehps.batch.Batch,
             "next_sequence",
-            ("self._sequences[offset] += 1", "offset = 0; self._sequences[offset] += 1"),
+            ("sequence = self", "offset = 0; sequence = self"),
         ),
     ),
     Mutant(
