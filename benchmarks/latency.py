@@ -11,7 +11,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from benchmarks import seeds
+from benchmarks.meter import WARM_UP
 from benchmarks.product import OUTPUTS, Product, exists, put_links, start
 from benchmarks.stage import PARTITIONS, Stage
 from benchmarks.watch import until
@@ -37,51 +39,93 @@ FAMILIES = 2_000
 Place = tuple[int, int]
 
 
+Alive = Callable[[], bool]
+Runs = Callable[[], AbstractContextManager[Alive]]
+
+
 def measure(stage: Stage, product: Product, rate: int, seconds: int) -> dict[str, Any]:
-    """Percentiles, milliseconds, of alerts and of scores, which are many more and travel the same way."""
-    run = "bench-latency"
+    """Percentiles, milliseconds, of alerts and of scores, which are many more and travel the same way.
+
+    `bare` are the same of two hops that think of nothing: no product can be sooner here.
+    """
+    found: dict[str, Any] = {"rate": rate, "seconds": seconds, "families": FAMILIES}
+    found |= _measure(stage, product, rate, seconds, lambda: _workers(stage))
+    bare = _measure(stage, product, rate, seconds, lambda: _bare(stage))
+    return found | {"bare": bare["scores"]}
+
+
+def _measure(
+    stage: Stage, product: Product, rate: int, seconds: int, runs: Runs
+) -> dict[str, dict[str, float]]:
+    """One steady minute through what `runs` starts. Its first quarter is warm-up and does not count."""
     stage.renew(LOG, CONTROL, *OUTPUTS, *AGENCY_TOPICS)
-    settings = stage.settings(run)
     workload = Workload(rate * seconds, FAMILIES)
     seeds.put(product.known(workload), stage.redis)
     for key in stage.redis.scan_iter("{ehps:*}:state"):
         stage.redis.delete(key)  # families are known, but the live control is written below
-    registry = Registry(stage.redis)
-    put_links(registry, FAMILIES)
-    workers = start(settings, [("intake",), ("scorer",)])
-    reader = _Reader(settings.kafka)
-
-    def workers_run() -> bool:
-        return all(map(exists, workers.pids()))
-
+    put_links(Registry(stage.redis), FAMILIES)
+    reader = _Reader(stage.kafka.bootstrap)
     try:
-        set_live(Stack(settings, workers), LA)
-        time.sleep(SETTLE_S)
-        reader.start()
-        sent = _send(stage, run, rate, workload.events)
-        # Whatever is late must count: wait for the last of it.
-        until(product.logged, workload.events, workers_run, every_s=0.1)
-        until(product.applied, product.logged(), workers_run, every_s=0.1)
-        time.sleep(SETTLE_S)
+        with runs() as alive:
+            reader.start()
+            sent = _send(stage, rate, workload.events)
+            # Whatever is late must count: wait for the last of it.
+            until(product.logged, workload.events, alive, every_s=0.1)
+            until(product.applied, product.logged(), alive, every_s=0.1)
+            time.sleep(SETTLE_S)
     finally:
         reader.stop()
-        workers.stop()
     stage.mark("agency", None)
     stage.mark(LOG, None)
-    origin = _origins(settings.kafka)
-    result: dict[str, Any] = {"rate": rate, "seconds": seconds, "families": FAMILIES}
+    origin = _origins(stage.kafka.bootstrap)
+    warm = min(sent.values()) + seconds / WARM_UP
+    result: dict[str, dict[str, float]] = {}
     for name, topic in (("alerts", ALERTS), ("scores", SCORES)):
-        took = [
-            1000 * (at - sent[origin[place]])
+        told = [
+            (at, sent[origin[place]])
             for at, place in _first(reader.seen, topic)
             if place in origin and origin[place] in sent
         ]
-        result[name] = _percentiles(took)
+        result[name] = _percentiles([1000 * (at - since) for at, since in told if since >= warm])
     return result
 
 
-def _send(stage: Stage, run: str, rate: int, total: int) -> dict[str, float]:
-    report = stage.folder / run / "sent.json"
+@contextmanager
+def _workers(stage: Stage) -> Iterator[Alive]:
+    """The product's two workers, live."""
+    settings = stage.settings("bench-latency")
+    workers = start(settings, [("intake",), ("scorer",)])
+    try:
+        set_live(Stack(settings, workers), LA)
+        time.sleep(SETTLE_S)
+        yield lambda: all(map(exists, workers.pids()))
+    finally:
+        workers.stop()
+
+
+@contextmanager
+def _bare(stage: Stage) -> Iterator[Alive]:
+    environment = os.environ | {
+        "BENCH_KAFKA": stage.kafka.bootstrap,
+        "BENCH_REDIS": stage.server.url,
+        "BENCH_RUN": "bench-bare",
+    }
+    hops = [
+        Child(
+            [sys.executable, "-m", "benchmarks.bare", hop], stage.folder / f"{hop}.log", environment
+        )
+        for hop in ("pass", "touch")
+    ]
+    try:
+        time.sleep(SETTLE_S)
+        yield lambda: all(hop.alive() for hop in hops)
+    finally:
+        for hop in hops:
+            hop.kill()
+
+
+def _send(stage: Stage, rate: int, total: int) -> dict[str, float]:
+    report = stage.folder / "sent.json"
     report.unlink(missing_ok=True)
     environment = {
         "BENCH_KAFKA": stage.kafka.bootstrap,

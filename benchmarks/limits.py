@@ -71,35 +71,31 @@ def relay() -> Work:
 
 
 def states() -> Work:
-    """The compact form out of the header; one read and one write of the families that a batch names, no thinking.
-
-    A state grows by its records' facts, as the scorer's does, so that as many bytes travel.
-    """
+    """The compact form out of the header; one read and one write of the families that a batch names, no thinking."""
     store = RedisStore(redis.Redis.from_url(os.environ["BENCH_REDIS"]))
+    return lambda messages: store.commit(grown(store, messages))
 
-    def touch(messages: list[Message]) -> None:
-        by_partition: dict[int, dict[str, bytes]] = {}
-        ends: dict[int, int] = {}
-        for message in messages:
-            compact = next(value for name, value in message.headers() if name == EHPS)
-            ends[message.partition()] = message.offset() + 1
-            facts = by_partition.setdefault(message.partition(), {})
-            key = message.key()
-            if key:
-                name = key.decode()
-                facts[name] = facts.get(name, b"") + compact[HEAD_BYTES:]
-        held = store.read({p: Needs(list(facts), []) for p, facts in by_partition.items()})
-        writes: list[Write] = []
-        for partition, facts in by_partition.items():
-            snapshot = held[partition]
-            grown = {name: (snapshot.families[name] or b"") + new for name, new in facts.items()}
-            step = Step(
-                ends[partition], snapshot.partition or b"", grown, {}, [], [], len(messages)
-            )
-            writes.append(Write(partition, snapshot.offset, step, b"{}"))
-        store.commit(writes)
 
-    return touch
+def grown(store: RedisStore, messages: list[Message]) -> list[Write]:
+    """States read, and longer by their records' facts, as the scorer's are, so that as many bytes travel."""
+    by_partition: dict[int, dict[str, bytes]] = {}
+    ends: dict[int, int] = {}
+    for message in messages:
+        compact = next(value for name, value in message.headers() if name == EHPS)
+        ends[message.partition()] = message.offset() + 1
+        facts = by_partition.setdefault(message.partition(), {})
+        key = message.key()
+        if key:
+            name = key.decode()
+            facts[name] = facts.get(name, b"") + compact[HEAD_BYTES:]
+    held = store.read({p: Needs(list(facts), []) for p, facts in by_partition.items()})
+    writes: list[Write] = []
+    for partition, facts in by_partition.items():
+        snapshot = held[partition]
+        longer = {name: (snapshot.families[name] or b"") + new for name, new in facts.items()}
+        step = Step(ends[partition], snapshot.partition or b"", longer, {}, [], [], len(messages))
+        writes.append(Write(partition, snapshot.offset, step, b"{}"))
+    return writes
 
 
 MODES: dict[str, Callable[[], Work]] = {

@@ -70,11 +70,16 @@ def details(once: Mapping[str, Any]) -> list[str]:
     lines = []
     if "latency" in once:
         found = once["latency"]
-        for name in ("alerts", "scores"):
+        for name, told in (
+            ("alerts", "to"),
+            ("scores", "to"),
+            ("bare", "through two hops that think of nothing, to"),
+        ):
             took = found[name]
             if took["count"]:
                 lines.append(
-                    f"Latency at {found['rate']:,} events/s for {found['seconds']} s, to {took['count']:,} {name}: "
+                    f"Latency at {found['rate']:,} events/s for {found['seconds']} s, "
+                    f"{told} {took['count']:,} {'records' if name == 'bare' else name}: "
                     f"median {took['p50_ms']:.1f} ms, 99 of 100 {took['p99_ms']:.1f}, "
                     f"999 of 1,000 {took['p999_ms']:.1f}."
                 )

@@ -11,7 +11,7 @@ from confluent_kafka import Message
 from ehps.log import HEAD_BYTES, LogRecord
 from schemas.topics import LOG
 from streams.errors import LogMismatch
-from streams.kafka import headers_of
+from streams.kafka import header_of
 from streams.logwriter import EHPS
 from streams.ports import Topics
 
@@ -70,7 +70,7 @@ def log_record(message: Message) -> LogRecord:
         LogMismatch: something else than EHPS wrote it.
     """
     key, offset = message.key() or b"", message.offset() or 0
-    compact = dict(headers_of(message)).get(EHPS, b"")
+    compact = header_of(message, EHPS) or b""
     if len(compact) < HEAD_BYTES:
         raise LogMismatch(
             f"record {offset} of the log was not written by EHPS: it has no `{EHPS}` header"

@@ -375,6 +375,16 @@ def batched(records: Iterable[Record], size: int = 5000) -> Iterator[list[Record
         yield chunk
 
 
+def header_of(message: Message, name: str) -> bytes | None:
+    """The last header of that name; one without a value reads as empty."""
+    headers: Any = message.headers()
+    found = None
+    for held, value in headers or ():
+        if held == name:
+            found = value if isinstance(value, bytes) else b""
+    return found
+
+
 def headers_of(message: Message) -> list[tuple[str, bytes]]:
     """A message's headers; one without a value reads as empty."""
     found: Any = message.headers()

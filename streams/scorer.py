@@ -25,7 +25,7 @@ from schemas.topics import ALERTS, ALERTS_SHADOW, LOG, SCORES
 from streams import metrics
 from streams.errors import StreamsError
 from streams.guard import LogGuard, log_record
-from streams.kafka import REQUEST_S, Sender, drain, good, headers_of
+from streams.kafka import REQUEST_S, Sender, drain, good, header_of
 from streams.logs import logger
 from streams.logwriter import RECEIVED
 from streams.patience import Flag, Patience
@@ -237,7 +237,7 @@ class Scorer:
 
 def _received_ms(message: Message) -> int | None:
     """When the broker received the agency's record behind a log record; None where that is not said."""
-    raw = dict(headers_of(message)).get(RECEIVED)
+    raw = header_of(message, RECEIVED)
     return None if raw is None else int.from_bytes(raw, "big")
 
 
