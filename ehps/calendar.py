@@ -97,7 +97,10 @@ class SchoolCalendar:
 
     def count_through(self, days: Ints) -> Ints:
         """School days from the calendar's first day through each day, inclusive."""
-        result: Ints = self._through[np.clip(days - self.first_day + 1, 0, len(self._school))]
+        place = (
+            days - self.first_day + 1
+        )  # np.clip would take longer than all the rest where days are few
+        result: Ints = self._through[np.minimum(np.maximum(place, 0), len(self._school))]
         return result
 
     def quiet_until(self, start_day: int, days: int, *, skip_holidays: bool) -> int:

@@ -219,7 +219,8 @@ def _headings(compiled: Compiled, column: Ints, age: Ints, row: Ints, total: Int
             active |= np.where(total[:, place] > 0, compiled.heading[place], 0)
     beyond = np.bitwise_count(active.astype(np.uint64)).astype(np.int64) - bonus.beyond
     most = units(bonus.points_max)
-    return np.clip(beyond * units(bonus.points_each), 0, most)
+    found: Ints = np.minimum(np.maximum(beyond, 0) * units(bonus.points_each), most)
+    return found
 
 
 def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, Ints]:

@@ -11,7 +11,7 @@ from ehps.calendar import Bools, Ints, local_day
 from ehps.facts import FACT, KEPT_OF, NEVER, VOID, WIRE_BYTES, Facts, from_wire, retained
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.state import Family, Partition
-from ehps.stepdown import RESTART
+from ehps.stepdown import RESTARTS
 from ehps.timeline import Timeline, timeline
 
 
@@ -78,7 +78,7 @@ def account(
 
 def restarts(news: Told, records: Sequence[LogRecord]) -> set[int]:
     """Events after which quiet days start again: the child or the home moved."""
-    live = np.isin(news.facts["kind"], RESTART) & (news.facts["flags"] & VOID == 0) & news.kept
+    live = RESTARTS[news.facts["kind"]] & (news.facts["flags"] & VOID == 0) & news.kept
     moved = set(news.number[live].tolist())
     return {number for number in moved if records[number].kind == RecordKind.EVENT}
 
@@ -93,13 +93,15 @@ def countable(line: Timeline, families: Sequence[Family]) -> Timeline:
     return line.only(~hidden) if hidden.any() else line
 
 
-def keep(line: Timeline, families: Sequence[Family], owner: Ints, today: Ints) -> None:
+def keep(
+    line: Timeline, changed: Ints, families: Sequence[Family], owner: Ints, today: Ints
+) -> None:
     """Give families their new sets: what stands, less what was past keeping on the day of the last change.
 
     Args:
+        changed: the records that changed a set.
         owner, today: index of the family, and the day, of each record by number.
     """
-    changed = line.changed()
     day = np.zeros(len(families), np.int64)
     np.maximum.at(day, owner[changed], today[changed])
     kept = np.flatnonzero(line.standing() & (np.repeat(day, np.diff(line.starts)) <= line.last))

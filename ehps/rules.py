@@ -14,6 +14,7 @@ from ehps.facts import Facts
 
 _NOTHING = 256
 """Stands where a condition looks for no kind: nobody has a fact of it."""
+_NEVER_DAYS = np.iinfo(np.int16).max
 
 
 class RuleTables(NamedTuple):
@@ -83,7 +84,7 @@ class Seen(NamedTuple):
 
 def seen(facts: Facts, row: Ints, age: Ints, count: int) -> Seen:
     """Of `count` rows: each fact's row and age, the facts of a row in order of time."""
-    youngest = np.full((_NOTHING + 1, count), np.iinfo(np.int16).max, np.int16)
+    youngest = np.full((_NOTHING + 1, count), _NEVER_DAYS, np.int16)
     youngest[facts["kind"], row] = age  # the last one set is the youngest
     return Seen(facts, row, age, youngest)
 

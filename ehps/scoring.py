@@ -99,7 +99,7 @@ class Course:
         self._calm: dict[int, tuple[int, int]] = {}
         self._scores_before: dict[int, int] = {}
         self._apart = _apart(batch, records, numbers)
-        self._index, self._sight, self._line = self._together(numbers)
+        self._index, self._sight, self._line, self._moved = self._together(numbers)
 
     def calm(self, number: int) -> tuple[int, int] | None:
         """(score in units, expected sources) after a record that asks for no more than to tell the score."""
@@ -136,9 +136,9 @@ class Course:
 
     def keep(self) -> None:
         """Give the families that do not stand apart their new sets."""
-        keep(self._line, self._sight.families, self._sight.owner, self._today)
+        keep(self._line, self._moved, self._sight.families, self._sight.owner, self._today)
 
-    def _together(self, numbers: Sequence[int]) -> tuple[dict[str, int], Sight, Timeline]:
+    def _together(self, numbers: Sequence[int]) -> tuple[dict[str, int], Sight, Timeline, Ints]:
         records, news = self._records, self._told
         if self._apart:
             numbers = [n for n in numbers if records[n].family not in self._apart]
@@ -153,7 +153,7 @@ class Course:
         account(news, numbers, len(changed), len(changed), self._batch.partition)
         sight = Sight(countable(line, families), families, owner)
         self._work_out(sight, changed)
-        return index, sight, line
+        return index, sight, line, changed
 
     def _alone(self, number: int) -> None:
         family, today = self._batch.family(self._records[number].family), int(self._today[number])
@@ -164,7 +164,7 @@ class Course:
         remain = line.changed()
         account(news, [number], changed, len(remain), self._batch.partition)
         self._work_out(Sight(countable(line, [family]), [family], owner), remain)
-        keep(line, [family], owner, self._today)
+        keep(line, remain, [family], owner, self._today)
 
     def _work_out(self, sight: Sight, numbers: Ints) -> None:
         """Features after these records, a block at a time."""

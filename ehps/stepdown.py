@@ -30,7 +30,9 @@ REVIEW = "review"
 
 STATUTORY = [k.code for k in KINDS if "statutory" in k.tags]
 POSITIVE = [k.code for k in KINDS if "positive" in k.tags]
-RESTART = [k.code for k in KINDS if "moved" in k.tags]
+RESTARTS = np.zeros(256, bool)
+"""By code: kinds after which quiet days start again."""
+RESTARTS[[k.code for k in KINDS if "moved" in k.tags]] = True
 TIER_BITS = [1 << SPELLS.index(tier) for tier in TIERS[1:]]
 
 
