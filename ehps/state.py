@@ -34,9 +34,13 @@ class Person(NamedTuple):
     version: str
     role: str
     born: int | None  # day of birth (the 15th of the month told), days since 1970
-    confidence: float
-    removed: bool
     since: int  # log time of joining, seconds
+    confidence: float = 1.0
+    removed: bool = False
+
+    def stored(self) -> list[Any]:
+        """As JSON, without what is as it usually is: states are many, and most of their people usual."""
+        return list(self[:-2] if self[-2:] == (1.0, False) else self)
 
 
 class Standing(NamedTuple):
@@ -84,7 +88,7 @@ class Case:
     def encode(self) -> bytes:
         """JSON with sorted keys, empty values left out."""
         document = {
-            "people": {subject: list(person) for subject, person in self.people.items()},
+            "people": {subject: person.stored() for subject, person in self.people.items()},
             "alerted": self.alerted,
             "standing": [list(alert) for alert in self.standing],
             "timers": self.timers,
