@@ -92,12 +92,21 @@ class Progress:
         if self._busy and now - self._asked < ASK_S:
             return
         self._busy, self._asked = False, now
+        if self._left_out():
+            return
         self._behind = {place: self._ask(place) for place in self._next}
         clear = [place for place, records in self._behind.items() if not records]
         self._since_ms = {**self._since_ms, **dict.fromkeys(clear, int(time.time() * 1000))}
         if len(clear) == len(self._behind):
             self.trouble = None
             self.marks += 1
+
+    def _left_out(self) -> bool:
+        """Whether its partitions were taken away and it heard nothing since: for a moment in a rebalance.
+
+        For good, where the client never joins its group again: it turns, gets nothing, and looks at rest.
+        """
+        return bool(self.assigned) and self._client is not None and not self._client.assignment()
 
     def waits_out(self, reason: str) -> None:
         """A server is away: the loop knows, tries again, and gives up by itself in time."""

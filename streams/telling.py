@@ -27,8 +27,8 @@ def answered(question: str) -> Iterator[None]:
         raise BrokerUnavailable(f"Kafka did not answer {question}") from error
 
 
-EVERY_S = 0.1
-"""Shortest time between two tellings."""
+EVERY_S = 0.25
+"""Shortest time between two tellings: the broker takes as long to answer as hundreds of events, which all wait."""
 
 
 class Pace(NamedTuple):
@@ -48,29 +48,26 @@ class Pace(NamedTuple):
 class Teller:
     """Tells a reader's group what is done. What the group did not hear costs a repeat, never a loss.
 
-    A busy loop does not wait for the answer, which takes as long as hundreds of events: the next telling makes up for
-    one that was lost. Once nothing more is done, the last is told again and the answer heard.
+    It waits for the answer. Told without waiting, a client whose broker went away at that moment was seen to stay out
+    of its group for good.
     """
 
     def __init__(self, reader: Reader, pace: Pace) -> None:
         """Nothing is told yet."""
         self._reader, self._pace, self._next = reader, pace, 0.0
-        self._new: dict[tuple[str, int], int] = {}
-        self._unheard: dict[tuple[str, int], int] = {}
+        self._untold: dict[tuple[str, int], int] = {}
 
     def done(self, topic: str, partition: int, offset: int) -> None:
         """Records before `offset` are done."""
-        self._new[topic, partition] = offset
+        self._untold[topic, partition] = offset
 
     def forget(self) -> None:
         """Partitions were dealt out anew: what is old by now would take the group back."""
-        self._new.clear()
-        self._unheard.clear()
+        self._untold.clear()
 
     def rest_s(self) -> float:
         """How long the loop may wait for more: not past the next telling."""
-        poll_s = self._pace.poll_s
-        return min(poll_s, EVERY_S) if self._new or self._unheard else poll_s
+        return min(self._pace.poll_s, EVERY_S) if self._untold else self._pace.poll_s
 
     def tell(self, *, last: bool = False) -> None:
         """Tell what is not told; what is not heard, next time: who waits for the group would wait for ever.
@@ -79,24 +76,17 @@ class Teller:
             last: there is no next time.
         """
         now = self._pace.elapsed()
-        if now < self._next and not last:
+        if not self._untold or (now < self._next and not last):
             return
         self._next = now + EVERY_S
-        waits = last or not self._new
-        self._unheard |= self._new
-        self._new.clear()
-        if self._unheard and self._commit(waits=waits) and waits:
-            self._unheard.clear()
-
-    def _commit(self, *, waits: bool) -> bool:
-        """False: it failed, and may be tried again."""
-        offsets = [TopicPartition(*place, offset) for place, offset in self._unheard.items()]
+        offsets = [TopicPartition(*place, offset) for place, offset in self._untold.items()]
         try:
-            self._reader.commit(offsets=offsets, asynchronous=not waits)
+            self._reader.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
             logger().warning("kafka.untold", reason=error.args[0].name())
-            return error.args[0].code() in _MOVED_ON
-        return True
+            if error.args[0].code() not in _MOVED_ON:
+                return
+        self._untold.clear()
 
 
 _MOVED_ON = {KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -160,11 +159,7 @@ class Consumer:
         self._at[partition.topic, partition.partition] = partition.offset
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
-        """Asynchronously, nobody hears what became of it."""
-        if asynchronous and self.world.chance("untold"):
-            return
-        with suppress(KafkaException) if asynchronous else nullcontext():
-            self.world.call(lambda: self._commit(offsets), lost=_timed_out)
+        self.world.call(lambda: self._commit(offsets), lost=_timed_out)
 
     def _commit(self, offsets: list[TopicPartition]) -> None:
         if self._generation != self.group.generation or self not in self.group.members:

@@ -25,7 +25,6 @@ LIKELY = {
     "crash": (0.002, 0.01, 0.03),
     "request_lost": (0.01, 0.05),
     "reply_lost": (0.01, 0.05),
-    "untold": (0.3, 0.9),
     "delivery_failed": (0.05, 0.2),
     "duplicated": (0.02, 0.1),
     "waiting": (0.05, 0.3),

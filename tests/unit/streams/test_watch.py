@@ -34,7 +34,10 @@ class Broker:
     """The end of one partition, as a consumer would tell it."""
 
     def __init__(self, end: int) -> None:
-        self.end = end
+        self.end, self.owned = end, True
+
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition(LOG, 0)] if self.owned else []
 
     def get_watermark_offsets(self, place: TopicPartition, *, cached: bool) -> tuple[int, int]:
         assert cached
@@ -89,6 +92,27 @@ def test_turning_without_getting_what_waits_is_no_progress() -> None:
         progress.rest()
         dog.look()
     assert ended == ["scorer"]
+
+
+def test_a_client_that_lost_its_partitions_and_never_joins_again_is_not_at_rest() -> None:
+    progress, broker = scorer(end=10, stands=10)
+    broker.owned = False
+    dog, ended = look(progress)
+    for _ in range(4):
+        progress.rest()
+        dog.look()
+    assert ended == ["scorer"]
+
+
+def test_a_spare_member_that_was_dealt_nothing_is_at_rest() -> None:
+    progress, broker = scorer(end=10, stands=10)
+    progress.own(broker, [])
+    broker.owned = False
+    dog, ended = look(progress)
+    for _ in range(20):
+        progress.rest()
+        dog.look()
+    assert ended == []
 
 
 def test_an_agent_without_work_may_be_silent_and_one_with_work_may_not() -> None:
