@@ -6,7 +6,7 @@ For every batch (`_step`), the records of each partition:
   3. advance   the pure transition;
   4. send      alerts and scores, every delivery confirmed;
   5. commit    compare the offset once more and set states, timers, partition state and offset: all or nothing;
-  6. tell      Kafka's group the offset, which so proves delivery.
+  6. tell      Kafka's group the offset, which so proves delivery; once for the batches of a quarter of a second.
 Killed anywhere, the next owner starts at Redis's offset and, the transition being deterministic, says the same things
 again under the same ids. Outputs go before state: the other order would lose an alert between the two.
 """
