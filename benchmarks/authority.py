@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any
@@ -85,7 +86,7 @@ class _Teller:
         log = LogWriter(self.tape, PARTITIONS)
         if not self._begun:
             self._begin(log, datetime.fromtimestamp(number * DAY_S, UTC))
-        parking = Parking(self._registry, self.tape, log, utc_now)
+        parking = Parking(self._registry, self.tape, log, utc_now, nullcontext())
         intake = Intake(_nobody(), self._registry, self.tape, log, Pace(1, 1.0))
         events = [message for message in messages if message.topic in AGENCY_TOPICS]
         links = [message for message in messages if message.topic == LINKS]

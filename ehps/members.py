@@ -77,8 +77,12 @@ def _bound(family: Family) -> None:
 
 
 def decide(batch: Batch, record: LogRecord, document: dict[str, Any]) -> None:
-    """Remember a professional's decision: the next alert shows it."""
-    case, data = batch.family(record.family).case, document["data"]
+    """Remember a professional's decision: the next alert shows it. One on a family that nobody knows makes none."""
+    family = batch.family(record.family)
+    if family.blank():
+        batch.partition.count("decision_unmatched")
+        return
+    case, data = family.case, document["data"]
     # In order of name, as when read back: an alert that shows it has the same bytes, however the log is cut.
     decision = {
         "action": data["action"],

@@ -201,6 +201,10 @@ class Family:
         """Facts that surely fit within the bound, whatever their class."""
         return FACTS_MAX - len(self.facts) // FACT.itemsize
 
+    def blank(self) -> bool:
+        """Whether nothing is known of it: nobody belongs to it, nothing was told, nothing was said."""
+        return not self.facts and not self.over and self.score is None and not self.case.people
+
     def held(self) -> Facts:
         """Every fact kept."""
         return np.frombuffer(self.facts, FACT)

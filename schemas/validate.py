@@ -32,6 +32,11 @@ NESTING_MAX = 64
 
 RETRACTED = "record.retracted.v1"
 _TOPIC_OF = {name: agency_topic(name.split(".", 1)[0]) for name in EVENT_TYPES}
+_LEGAL = {
+    topic: sorted(name for name, own in _TOPIC_OF.items() if own == topic or name == RETRACTED)
+    for topic in _TOPIC_OF.values()
+}
+"""Types that may be sent to each topic."""
 
 Headers = Sequence[tuple[str, bytes | str | None]]
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -87,28 +92,30 @@ def validate_event(
     document = _document(value, headers)
     if isinstance(document, Rejection):
         return document
-    model = _model(document.get("type"), EVENT_TYPES)
+    name: Any = document.get("type")
+    model = _model(name, EVENT_TYPES, _LEGAL.get(topic))
     if isinstance(model, Rejection):
         return model
+    # Before the rest: who sends it elsewhere has not to mend it here first.
+    if name != RETRACTED and _TOPIC_OF[name] != topic:
+        return _wrong_topic("type", name)
     event = _checked(model, document, now)
-    if isinstance(event, Rejection):
+    if isinstance(event, Rejection) or name != RETRACTED:
         return event
-    return _of_this_topic(event, topic) or event
+    return _taken_back(event, topic) or event
 
 
-def _of_this_topic(event: Event, topic: str) -> Rejection | None:
-    """An agency tells, and takes back, only what is its own to tell."""
-    told, field = event.type, "type"
-    if told == RETRACTED:
-        told, field = event.data.type, "data.type"
-        if told not in EVENT_TYPES or told == RETRACTED:
-            return Rejection(
-                "unknown_type", field, kind_of(told), "the type of the event taken back"
-            )
-    own = _TOPIC_OF[told]
-    if own == topic or told == RETRACTED:
-        return None
-    return Rejection("wrong_topic", field, "a type of another source", f"send it to {own}")
+def _taken_back(event: Event, topic: str) -> Rejection | None:
+    """An agency takes back only what is its own to tell."""
+    told, field = event.data.type, "data.type"
+    if told not in EVENT_TYPES or told == RETRACTED:
+        return Rejection("unknown_type", field, kind_of(told), "the type of the event taken back")
+    return None if _TOPIC_OF[told] == topic else _wrong_topic(field, told)
+
+
+def _wrong_topic(field: str, told: str) -> Rejection:
+    hint = f"the same to {_TOPIC_OF[told]}"
+    return Rejection("wrong_topic", field, "a type of another source", hint)
 
 
 def validate_link(value: bytes | None, headers: Headers | None, now: datetime) -> Event | Rejection:
@@ -185,7 +192,10 @@ def _text(value: bytes | str | None) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _model(name: object, models: Mapping[str, type[Event]]) -> type[Event] | Rejection:
+def _model(
+    name: Any, models: Mapping[str, type[Event]], legal: Sequence[str] | None = None
+) -> type[Event] | Rejection:
+    """The model of a type; `legal` are those to name instead of one that is unknown."""
     if name is None:
         return Rejection(
             "missing_field", "type", "nothing", "the event's type, such as police.notification.v1"
@@ -202,8 +212,8 @@ def _model(name: object, models: Mapping[str, type[Event]]) -> type[Event] | Rej
         return Rejection(
             "unknown_version", "type", "a version not known here", f"one of {', '.join(versions)}"
         )
-    legal = ", ".join(sorted(models))
-    return Rejection("unknown_type", "type", kind_of(name), f"one of {legal}")
+    hint = f"one of {', '.join(legal or sorted(models))}"
+    return Rejection("unknown_type", "type", kind_of(name), hint)
 
 
 def _checked(model: type[ModelT], document: dict[str, Any], now: datetime) -> ModelT | Rejection:

@@ -10,9 +10,9 @@ from threading import Event
 from typing import Any
 
 import orjson
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from streams.kafka import consumer, drain, good, read_topic, record_of, watermarks
+from streams.kafka import ALL_AWAY, consumer, drain, good, read_topic, record_of, watermarks
 from streams.segments import Record
 
 BATCH_RECORDS = 500
@@ -102,9 +102,26 @@ def _order(alert: Mapping[str, Any]) -> tuple[str, int, int]:
     return str(alert.get("at") or alert["raised_at"]), at["offset"], at["sequence"]
 
 
-def follow(bootstrap: str, topics: Sequence[str], stop: Event | None = None) -> Iterator[Record]:
-    """Alerts as they come, from now on, until `stop` is set."""
-    reader = consumer(bootstrap, "ehps-follow")
+def follow(
+    bootstrap: str,
+    topics: Sequence[str],
+    stop: Event | None = None,
+    away: Callable[[], None] = lambda: None,
+) -> Iterator[Record]:
+    """Alerts as they come, from now on, until `stop` is set.
+
+    Args:
+        away: called when no broker answers any more, once for each time that it happens.
+    """
+    silent = False
+
+    def hear(error: KafkaError) -> None:
+        nonlocal silent
+        if error.code() == ALL_AWAY and not silent:
+            silent = True
+            away()
+
+    reader = consumer(bootstrap, "ehps-follow", on_error=hear)
     try:
         ends = [
             TopicPartition(topic, partition, high)
@@ -113,7 +130,15 @@ def follow(bootstrap: str, topics: Sequence[str], stop: Event | None = None) -> 
         ]
         reader.assign(ends)
         while stop is None or not stop.is_set():
-            for message in good(drain(reader, BATCH_RECORDS, POLL_S)):
+            for message in good(_drained(reader)):
+                silent = False
                 yield record_of(message)
     finally:
         reader.close()
+
+
+def _drained(reader: Consumer) -> list[Message]:
+    try:
+        return drain(reader, BATCH_RECORDS, POLL_S)
+    except SystemError as error:  # the client's answer to Ctrl-C while it has errors to tell
+        raise KeyboardInterrupt from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -74,7 +74,13 @@ def producer(bootstrap: str, linger_ms: int = 2) -> Producer:
 
 
 def consumer(
-    bootstrap: str, group: str, *, reset: str = "earliest", eof: bool = False, wait_ms: int = 100
+    bootstrap: str,
+    group: str,
+    *,
+    reset: str = "earliest",
+    eof: bool = False,
+    wait_ms: int = 100,
+    on_error: Callable[[KafkaError], None] = _tell,
 ) -> Consumer:
     """A consumer that commits only when told to.
 
@@ -94,6 +100,7 @@ def consumer(
             "heartbeat.interval.ms": 1_000,
             "max.poll.interval.ms": 120_000,
             **_QUIET,
+            "error_cb": on_error,
             "enable.partition.eof": eof,
         }
     )
@@ -297,6 +304,10 @@ def _unanswered(bootstrap: str) -> BrokerUnavailable:
     return BrokerUnavailable(
         f"Kafka does not answer at {bootstrap}: start it (`ehps up` or `make stack`), or set EHPS_KAFKA"
     )
+
+
+ALL_AWAY = KafkaError._ALL_BROKERS_DOWN
+"""What a client's `on_error` hears once none of its brokers answers."""
 
 
 def read_topic(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 from schemas.envelope import Event
 from schemas.validate import validate_event
 from streams import metrics
@@ -19,9 +22,22 @@ PEOPLE_AT_ONCE = 500
 class Parking:
     """Keeps the unlinked topic at hand, by person."""
 
-    def __init__(self, registry: Lookups, sender: Sender, log: LogWriter, clock: Clock) -> None:
-        """`log` writes through `sender`, which is this object's own: one thread, one producer."""
+    def __init__(
+        self,
+        registry: Lookups,
+        sender: Sender,
+        log: LogWriter,
+        clock: Clock,
+        releasing: AbstractContextManager[Any],
+    ) -> None:
+        """`log` writes through `sender`, which is this object's own: one thread, one producer.
+
+        Args:
+            releasing: held while events are released. All of a process share it: a link and the sweep that found
+                the same event at once would each put it on the log.
+        """
         self._registry, self._sender, self._log, self._clock = registry, sender, log, clock
+        self._releasing = releasing
 
     def take(self, stretch: Stretch, records: list[Record]) -> None:
         """Park first, then look: a link may have come since intake looked, and its release found nothing."""
@@ -35,10 +51,11 @@ class Parking:
     def release(self, subjects: list[str]) -> int:
         """Put people's parked events on the log, of those who have a family now. Returns how many events."""
         count = 0
-        for first in range(0, len(subjects), PEOPLE_AT_ONCE):
-            people = subjects[first : first + PEOPLE_AT_ONCE]
-            while released := self._release(people):
-                count += released
+        with self._releasing:
+            for first in range(0, len(subjects), PEOPLE_AT_ONCE):
+                people = subjects[first : first + PEOPLE_AT_ONCE]
+                while released := self._release(people):
+                    count += released
         return count
 
     def _release(self, subjects: list[str]) -> int:

@@ -212,7 +212,8 @@ class Publisher:
         if error is not None:
             self._failed += 1
             if len(self._failures) < FAILURES_KEPT_MAX:
-                self._failures.append(f"{message.topic()}: {error.str()}")
+                why = f"{message.topic()}: {error.str()}"
+                self._failures += [why] if why not in self._failures else []
             return
         self.confirmed += 1
         at = message.topic(), message.partition()

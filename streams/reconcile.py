@@ -192,7 +192,10 @@ def counter_problems(counts: Mapping[str, int], kinds: Mapping[int, int]) -> lis
     expected = {
         "records with facts": (FACT_OUTCOMES, (RecordKind.EVENT, RecordKind.RETRACTION)),
         "memberships": (("membership", "membership_duplicate"), (RecordKind.MEMBERSHIP,)),
-        "decisions": (("decision", "decision_duplicate"), (RecordKind.DECISION,)),
+        "decisions": (
+            ("decision", "decision_duplicate", "decision_unmatched"),
+            (RecordKind.DECISION,),
+        ),
     }
     found = []
     for what, (names, of_kind) in expected.items():

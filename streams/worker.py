@@ -174,6 +174,7 @@ def _intake(
     settings: Settings, client: redis.Redis, library: Library, partitions: int, watch: Watch
 ) -> tuple[Loop, dict[str, Take], Callable[[], None], Callable[[], int]]:
     registry, readers, kept = Registry(client), readers_of(settings), Kept(settings)
+    releasing = threading.Lock()
 
     def tools() -> tuple[Sender, LogWriter]:
         """Of each thread its own."""
@@ -181,7 +182,7 @@ def _intake(
         return mine, LogWriter(mine, partitions)
 
     def parking() -> Parking:
-        return Parking(registry, *tools(), utc_now)
+        return Parking(registry, *tools(), utc_now, releasing)
 
     def views() -> dict[str, View]:
         applies: dict[str, Apply] = {

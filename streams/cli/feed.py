@@ -25,7 +25,7 @@ from streams.cli.output import (
     say,
     writing,
 )
-from streams.cli.target import require_kafka, require_log, require_redis, settings_of
+from streams.cli.target import require_log, require_redis, settings_of
 
 if TYPE_CHECKING:
     from streams.config import Settings
@@ -187,7 +187,7 @@ def publish(
         raise Misused(f"{missing[0]} is not a file.")
     settings = settings_of(kafka, redis)
     if not check:
-        require_kafka(settings)
+        require_log(settings)
     checker = _Checker(quiet=json)
     if raw is not None:
         sender = publisher(settings)

@@ -103,7 +103,8 @@ def alerts(
     if last and not past:
         note(f"No alert about {'anybody' if family is None else family} so far.")
     if follow:
-        for record in following(settings.kafka, topics):
+        gone = f"Kafka at {settings.kafka} does not answer: waiting for it."
+        for record in following(settings.kafka, topics, away=lambda: note(gone)):
             alert = orjson.loads(record.value or b"{}")
             if wanted(alert):
                 show(alert)
@@ -236,7 +237,7 @@ def dlq_list(
     if source is not None and source not in SOURCES:
         raise Misused(f"--source is one of {', '.join(SOURCES)}.")
     settings = settings_of(kafka, None)
-    require_kafka(settings)
+    require_log(settings)
     groups = grouped(letters(settings.kafka, settings.segments, (source,) if source else SOURCES))
     total = sum(group["count"] for group in groups)
     if json:
@@ -276,7 +277,7 @@ def dlq_show(
     if found is None:
         raise Misused("A dead letter is named like ehps.dead-letter.police.v1/0/3.")
     settings = settings_of(kafka, None)
-    require_kafka(settings)
+    require_log(settings)
     record = _record(settings, found[1], int(found[2]), int(found[3]))
     document = view(record)
     if content:

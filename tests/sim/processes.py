@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -198,7 +199,7 @@ def every_other_time() -> Callable[[], float]:
 def views(process: Process, registry: Lookups) -> dict[str, View]:
     """As a worker composes them."""
     clock, topics = process.world.clock, Topics(process.world, AGENTS)
-    parking = Parking(registry, *process.tools(), clock)
+    parking = Parking(registry, *process.tools(), clock, nullcontext())
     applies = {
         CONTROL: Controls(registry, *process.tools(), LIBRARY, clock).take,
         LINKS: Links(registry, *process.tools(), parking, clock).take,
@@ -210,7 +211,7 @@ def views(process: Process, registry: Lookups) -> dict[str, View]:
 def recovery(process: Process, registry: Lookups) -> Recovery:
     """As a worker composes it."""
     topics, clock = Topics(process.world, AGENTS), process.world.clock
-    parking = Parking(registry, *process.tools(), clock)
+    parking = Parking(registry, *process.tools(), clock, nullcontext())
     return Recovery(registry, topics, list(views(process, registry).values()), parking)
 
 

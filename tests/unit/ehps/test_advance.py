@@ -377,6 +377,7 @@ def test_a_kernel_failure_at_a_membership_or_a_timer_stops_nothing(
 
 def test_the_later_decision_wins_whatever_its_time_zone() -> None:
     log = Log().open(3)
+    log.member(1)
     for number, moment in enumerate(("2024-01-08T10:00:00+01:00", "2024-01-08T09:30:00Z")):
         log.decide(f"d{number}", moment)
     family = Family(log.run().store.families[f"{LA}:f1"])
@@ -388,11 +389,21 @@ def test_the_later_decision_wins_whatever_its_time_zone() -> None:
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
 def test_a_decision_on_the_calendar_s_first_or_last_day_stops_nobody(moment: str) -> None:
     log = Log().open(3)
+    log.member(1)
     log.decide("d1", moment)
     family = Family(log.run().store.families[f"{LA}:f1"])
 
     assert family.case.decided is not None
     assert family.case.decided["id"] == "d1"
+
+
+def test_a_decision_on_a_family_that_nobody_knows_makes_none_and_is_counted() -> None:
+    log = Log().open(3)
+    log.decide("d1", "2024-01-08T10:00:00Z")
+    store = log.run().store
+
+    assert store.families == {}
+    assert Partition.decode(store.partition).counts["decision_unmatched"] == 1
 
 
 def test_states_survive_their_bytes() -> None:
