@@ -196,8 +196,9 @@ def publish(
         sender.flush()
         _sent_raw(sender.confirmed, raw, json=json)
         return
+    sent = None
     if check:
-        sent = sum(1 for _ in checker.accepted(read_lines(files))) * 0
+        checker.only_check(read_lines(files))
     elif history:
         sent = _history(settings, checker, read_lines(files))
     else:
@@ -246,6 +247,11 @@ class _Checker:
                 self._topics[found.topic] += 1
                 yield found
 
+    def only_check(self, lines: Iterable[Line]) -> None:
+        """Tell and count, and no more."""
+        for _ in self.accepted(lines):
+            pass
+
     def _refuse(self, line: Line, why: Any) -> None:
         self.rejected += 1
         if len(self._listed) < REJECTIONS_LISTED_MAX:
@@ -268,24 +274,26 @@ class _Checker:
         elif not self._quiet and self.rejected == REJECTIONS_LISTED_MAX + 1:
             say("Further refused lines are counted, not listed.")
 
-    def report(self, sent: int, *, json: bool) -> None:
-        """The account of all lines."""
+    def report(self, sent: int | None, *, json: bool) -> None:
+        """The account of all lines; `sent` is None where they were only checked."""
         if json:
             emit(
                 {
                     "ok": not self.rejected,
                     "lines": self._lines,
-                    "sent": sent,
+                    "sent": sent or 0,
                     "rejected": self.rejected,
                     "topics": self._topics,
                     "rejections": self._listed,
                 }
             )
+            return
+        lines = number(self._lines, "line")
+        if sent is None:
+            refused = f"{self.rejected:,}" if self.rejected else "none"
+            say(f"{lines} checked, {refused} refused; nothing was sent.")
         else:
-            say(
-                f"{number(sent, 'message')} sent, {self.rejected} of {number(self._lines, 'line')} "
-                "refused."
-            )
+            say(f"{number(sent, 'message')} sent, {self.rejected:,} of {lines} refused.")
 
 
 def _history(settings: Settings, checker: _Checker, lines: Iterable[Line]) -> int:

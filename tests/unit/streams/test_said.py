@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from streams.cli import operate
+from streams.cli.app import run
 from streams.config import Settings
 from streams.up import Stack
 
@@ -22,3 +23,20 @@ def test_only_a_stack_that_stays_says_what_to_do_next(
     said = capsys.readouterr().out
     assert ("another terminal" in said, "Ctrl-C" in said, "ehps publish" in said) == (stays,) * 3
     assert f"{tmp_path}/segments and {tmp_path}/segments.previous until deleted" in said
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (0, "0 lines checked, none refused; nothing was sent.\n"),
+        (1, "1 line checked, 1 refused; nothing was sent.\n"),
+        (2, "2 lines checked, 2 refused; nothing was sent.\n"),
+    ],
+)
+def test_a_check_says_that_nothing_was_sent(
+    lines: int, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "events.ndjson"
+    file.write_text("{}\n" * lines)
+    assert run(["publish", "--check", str(file)]) == (1 if lines else 0)
+    assert capsys.readouterr().out.endswith(told)
