@@ -75,12 +75,11 @@ def simulate(
 
     if json and out is None:
         raise Misused("--json prints one object on stdout, so say with --out where messages go.")
+    first = _first_day(start, end, weeks)
     try:
-        first = _first_day(start, end, weeks)
         world = World(families, weeks, seed, first, la, malformed)
     except (ValueError, OverflowError) as exc:
-        msg = f"{exc}. --start and --end are days like 2024-09-02, --la an ONS code like {PLACE}."
-        raise Misused(msg) from exc
+        raise Misused(f"{exc}.") from exc
     kinds: Counter[str] = Counter()
     topics: Counter[str] = Counter()
 
@@ -114,10 +113,13 @@ def simulate(
 def _first_day(start: str | None, end: str | None, weeks: int) -> date:
     if start is not None and end is not None:
         raise Misused("Say --start or --end, not both: --weeks says how long.")
-    if start is not None:
-        return date.fromisoformat(start)
-    last = datetime.now(UTC).date() if end is None else date.fromisoformat(end)
-    return last - timedelta(weeks=weeks)
+    try:
+        if start is not None:
+            return date.fromisoformat(start)
+        last = datetime.now(UTC).date() if end is None else date.fromisoformat(end)
+        return last - timedelta(weeks=weeks)
+    except (ValueError, OverflowError) as exc:
+        raise Misused("--start and --end are days like 2024-09-02.") from exc
 
 
 def items_of(messages: Iterable[dict[str, Any]]) -> Iterator[Any]:

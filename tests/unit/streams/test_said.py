@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
 from streams.cli import operate
 from streams.cli.app import run
+from streams.cli.output import writing
 from streams.config import Settings
 from streams.up import Stack
 
@@ -40,3 +43,45 @@ def test_a_check_says_that_nothing_was_sent(
     file.write_text("{}\n" * lines)
     assert run(["publish", "--check", str(file)]) == (1 if lines else 0)
     assert capsys.readouterr().out.endswith(told)
+
+
+@pytest.mark.parametrize(
+    "words", [("--start", "soon"), ("--end", "2024-02-30"), ("--end", "0001-01-05")]
+)
+def test_a_day_that_is_none_is_told_what_a_day_looks_like(
+    words: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["simulate", *words]) == 2
+    assert capsys.readouterr().err == "ehps: --start and --end are days like 2024-09-02.\n"
+
+
+def interrupted(target: BinaryIO) -> None:
+    """Half of an answer, and then Ctrl-C."""
+    target.write(b"half")
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("before", [None, b"of before"])
+def test_a_file_has_its_name_only_once_it_is_whole(before: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "events.ndjson"
+    if before is not None:
+        file.write_bytes(before)
+        file.chmod(0o600)
+    with pytest.raises(KeyboardInterrupt), writing(file) as target:
+        interrupted(target)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before] * (before is not None)
+    with writing(file) as target:
+        target.write(b"whole")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"whole"]
+    assert before is None or file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_bytes)
+        with writing(pipe) as target:
+            target.write(b"whole")
+        assert read.result() == b"whole"
+    assert pipe.is_fifo()
