@@ -9,10 +9,12 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from streams.cli import operate
+from schemas.validate import CODES
+from streams.cli import operate, repair
 from streams.cli.app import run
 from streams.cli.output import writing
 from streams.config import Settings
+from streams.redrive import Redrive
 from streams.up import Stack
 
 
@@ -85,3 +87,26 @@ def test_a_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
             target.write(b"whole")
         assert read.result() == b"whole"
     assert pipe.is_fifo()
+
+
+def test_a_reason_that_nothing_is_refused_for_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["dlq", "redrive", "police", "--code", "nosuch"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("ehps: No message is refused as nosuch: --code is one of not_json,")
+    assert all(code in told for code in CODES)
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (1, ["1 letter: 1 sent back, 1 was before.", "1 was refused after its last attempt and"]),
+        (2, ["2 letters: 2 sent back, 2 were before.", "2 were refused after their last attempt"]),
+    ],
+)
+def test_letters_are_counted_in_grammar(count: int, told: list[str]) -> None:
+    found = Redrive(chosen=count, sent=count, redriven=count, parked=count)
+    lines = list(repair._redrive_lines(found, check=False))
+    assert len(lines) == len(told)
+    assert all(line.startswith(start) for line, start in zip(lines, told, strict=True))
