@@ -25,13 +25,17 @@ JsonOption = Annotated[
 KafkaOption = Annotated[
     str | None,
     typer.Option(
-        "--kafka", envvar="EHPS_KAFKA", help="Kafka address, host:port; else that of `ehps up`."
+        "--kafka",
+        envvar="EHPS_KAFKA",
+        help="Kafka address, host:port; else that of `ehps up`, else 127.0.0.1:9092.",
     ),
 ]
 RedisOption = Annotated[
     str | None,
     typer.Option(
-        "--redis", envvar="EHPS_REDIS", help="Redis address, redis://...; else that of `ehps up`."
+        "--redis",
+        envvar="EHPS_REDIS",
+        help="Redis address, redis://...; else that of `ehps up`, else redis://127.0.0.1:6379/0.",
     ),
 ]
 

@@ -110,3 +110,12 @@ def test_letters_are_counted_in_grammar(count: int, told: list[str]) -> None:
     lines = list(repair._redrive_lines(found, check=False))
     assert len(lines) == len(told)
     assert all(line.startswith(start) for line, start in zip(lines, told, strict=True))
+
+
+@pytest.mark.parametrize("name", ["kafka", "redis"])
+def test_help_names_the_address_that_is_used_where_no_stack_runs(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["alerts" if name == "kafka" else "reconcile", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"else that of `ehps up`, else {Settings.model_fields[name].default}." in told
