@@ -33,6 +33,8 @@ _LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the package do
 _POLL_S = 0.1
 _REQUEST_TIMEOUT_S = 5.0
 _ROOM_S = 0.5
+_PRIVATE = 0o700
+"""Segments hold every message as it was sent: nobody else on this machine may read them."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Of the disk, of what one user may have on it, or of what one file may hold."""
 _PASSING = {KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
@@ -50,7 +52,8 @@ class Segments:
     `streams.throttle.Throttle` sees how far the archive is.
 
     The embedded broker starts empty each time, so offsets start again at 0: segments of the run
-    before are moved to `<directory>.previous`, and those of the run before that are deleted.
+    before are moved to `<directory>.previous`, and those of the run before that are deleted. Only the
+    user who runs it can read either folder.
 
     Args:
         bootstrap: Address of the embedded broker.
@@ -89,7 +92,9 @@ class Segments:
             previous = self.directory.with_name(f"{self.directory.name}.previous")
             shutil.rmtree(previous, ignore_errors=True)
             self.directory.rename(previous)
-        self.directory.mkdir(parents=True)
+            previous.chmod(_PRIVATE)  # one of before may be open to others
+        self.directory.parent.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(_PRIVATE)
         self._discover()
         self._thread.start()
         return self

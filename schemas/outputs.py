@@ -11,6 +11,10 @@ from schemas.envelope import AuthorityCode
 
 Band = Literal["blue", "green", "amber", "red"]
 Tier = Literal["none", "early_help", "child_in_need", "child_protection", "looked_after"]
+LOG_TIME = (
+    "Log time: it moves with the authority's heartbeats, one a minute, "
+    "so it may be up to a minute earlier than the event's own time."
+)
 
 
 class _Output(BaseModel):
@@ -32,7 +36,7 @@ class FactView(_Output):
     label: str
     occurred: AwareDatetime
     recorded: AwareDatetime
-    known: AwareDatetime
+    known: AwareDatetime = Field(description=LOG_TIME)
     person: str | None
 
 
@@ -79,7 +83,7 @@ class Alert(_Output):
     grade: Literal["green", "amber", "red"] | None
     rule: str = Field(description='"band", "step-down" or the name of a combination.')
     headline: str
-    raised_at: AwareDatetime = Field(description="Log time.")
+    raised_at: AwareDatetime = Field(description=LOG_TIME)
     superseded_by: str | None
     cause: Literal["record", "timer", "release", "retraction"]
     stage: Literal["shadow", "pilot", "live"]
@@ -89,7 +93,7 @@ class Alert(_Output):
     release_name: str
     position: Position
     at: AwareDatetime | None = Field(
-        default=None, description="Log time at which a superseded or withdrawn alert ended."
+        default=None, description=f"When a superseded or withdrawn alert ended. {LOG_TIME}"
     )
     response: str | None = None
     route: str | None = None
@@ -118,7 +122,7 @@ class Score(_Output):
 
     family: str = Field(pattern=FAMILY_KEY_PATTERN)
     la: AuthorityCode
-    at: AwareDatetime
+    at: AwareDatetime = Field(description=LOG_TIME)
     score_units: int | None
     band: Band | None
     insufficient_data: bool

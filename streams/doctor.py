@@ -126,7 +126,7 @@ def _kafka(settings: Settings, found: list[Finding]) -> bool:
     except KafkaException:
         do = (
             "start it (`ehps up` or `make stack`), or say where it is with --kafka or EHPS_KAFKA; "
-            "one whose disk was full has ended, and its own log says so"
+            "if it ran there until now, its own log says why it ended, such as a full disk"
         )
         found.append(Finding("broker_gone", f"no Kafka answers at {settings.kafka}", do))
         return False

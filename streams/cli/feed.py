@@ -75,12 +75,11 @@ def simulate(
 
     if json and out is None:
         raise Misused("--json prints one object on stdout, so say with --out where messages go.")
+    first = _first_day(start, end, weeks)
     try:
-        first = _first_day(start, end, weeks)
         world = World(families, weeks, seed, first, la, malformed)
     except (ValueError, OverflowError) as exc:
-        msg = f"{exc}. --start and --end are days like 2024-09-02, --la an ONS code like {PLACE}."
-        raise Misused(msg) from exc
+        raise Misused(f"{exc}.") from exc
     kinds: Counter[str] = Counter()
     topics: Counter[str] = Counter()
 
@@ -114,10 +113,13 @@ def simulate(
 def _first_day(start: str | None, end: str | None, weeks: int) -> date:
     if start is not None and end is not None:
         raise Misused("Say --start or --end, not both: --weeks says how long.")
-    if start is not None:
-        return date.fromisoformat(start)
-    last = datetime.now(UTC).date() if end is None else date.fromisoformat(end)
-    return last - timedelta(weeks=weeks)
+    try:
+        if start is not None:
+            return date.fromisoformat(start)
+        last = datetime.now(UTC).date() if end is None else date.fromisoformat(end)
+        return last - timedelta(weeks=weeks)
+    except (ValueError, OverflowError) as exc:
+        raise Misused("--start and --end are days like 2024-09-02.") from exc
 
 
 def items_of(messages: Iterable[dict[str, Any]]) -> Iterator[Any]:
@@ -196,8 +198,9 @@ def publish(
         sender.flush()
         _sent_raw(sender.confirmed, raw, json=json)
         return
+    sent = None
     if check:
-        sent = sum(1 for _ in checker.accepted(read_lines(files))) * 0
+        checker.only_check(read_lines(files))
     elif history:
         sent = _history(settings, checker, read_lines(files))
     else:
@@ -246,6 +249,11 @@ class _Checker:
                 self._topics[found.topic] += 1
                 yield found
 
+    def only_check(self, lines: Iterable[Line]) -> None:
+        """Tell and count, and no more."""
+        for _ in self.accepted(lines):
+            pass
+
     def _refuse(self, line: Line, why: Any) -> None:
         self.rejected += 1
         if len(self._listed) < REJECTIONS_LISTED_MAX:
@@ -268,24 +276,26 @@ class _Checker:
         elif not self._quiet and self.rejected == REJECTIONS_LISTED_MAX + 1:
             say("Further refused lines are counted, not listed.")
 
-    def report(self, sent: int, *, json: bool) -> None:
-        """The account of all lines."""
+    def report(self, sent: int | None, *, json: bool) -> None:
+        """The account of all lines; `sent` is None where they were only checked."""
         if json:
             emit(
                 {
                     "ok": not self.rejected,
                     "lines": self._lines,
-                    "sent": sent,
+                    "sent": sent or 0,
                     "rejected": self.rejected,
                     "topics": self._topics,
                     "rejections": self._listed,
                 }
             )
+            return
+        lines = number(self._lines, "line")
+        if sent is None:
+            refused = f"{self.rejected:,}" if self.rejected else "none"
+            say(f"{lines} checked, {refused} refused; nothing was sent.")
         else:
-            say(
-                f"{number(sent, 'message')} sent, {self.rejected} of {number(self._lines, 'line')} "
-                "refused."
-            )
+            say(f"{number(sent, 'message')} sent, {self.rejected:,} of {lines} refused.")
 
 
 def _history(settings: Settings, checker: _Checker, lines: Iterable[Line]) -> int:

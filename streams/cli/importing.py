@@ -38,6 +38,14 @@ _importers = typer.Typer(
 )
 
 
+_AsKnownToday = Annotated[
+    bool,
+    typer.Option(
+        "--as-known-today", help="Publish also for a live authority: known from today on."
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     app.add_typer(_importers, name="import")
@@ -62,6 +70,7 @@ def cin_census(
         bool,
         typer.Option("--other-authority", help="Import for --la though the file names another."),
     ] = False,
+    as_known_today: _AsKnownToday = False,
     key: Annotated[
         str | None,
         typer.Option(
@@ -76,7 +85,8 @@ def cin_census(
 ) -> None:
     """Import Children in Need censuses: links and social-care events, and what was not taken.
 
-    Exit code 1 if a file is no census, or nothing could be taken from it.
+    Exit code 1 if a file is no census, nothing could be taken from it, or it is to be published as
+    the past of an authority that is live.
 
     \b
     Example:
@@ -94,6 +104,8 @@ def cin_census(
         censuses = [
             stack.enter_context(_read(path, key, la, other=other_authority)) for path in files
         ]
+        if publish_too and not as_known_today:
+            _refuse_live(settings, censuses)
         if out is not None:
             with writing(out) as target:
                 target.writelines(_line(m) for census in censuses for m in census.messages())
@@ -142,6 +154,20 @@ def _read(path: Path, key: str, la: str | None, *, other: bool) -> CensusImport:
     except ImportRefused as exc:
         msg = f"{path}: {exc}"
         raise Problem(msg) from exc
+
+
+def _refuse_live(settings: Settings, censuses: list[CensusImport]) -> None:
+    """What is told once cannot be told as past any more: that is for a person to decide, before anything is sent."""
+    from streams.registry import LIVE, Registry
+
+    modes = Registry(require_redis(settings)).authorities()
+    for census in censuses:
+        if modes.get(census.la) == LIVE:
+            msg = (
+                f"{census.la} is live, so its census would be known from today on, not as its past: "
+                "nothing was sent; add --as-known-today to send it so."
+            )
+            raise Problem(msg)
 
 
 def _send(settings: Settings, census: CensusImport) -> tuple[int, str | None]:

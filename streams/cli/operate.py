@@ -137,7 +137,7 @@ def up(
                 note(stack.limitation)
             note("Waiting for the workers ...")
             set_live(stack, la)
-            _announce(stack, la, json=json)
+            _announce(stack, la, stays=not once, json=json)
             if not once:
                 _wait(stack)
     except KeyboardInterrupt:
@@ -154,7 +154,7 @@ def _require_given(kafka: str | None, redis: str | None) -> Path:
     return settings.data_dir
 
 
-def _announce(stack: Stack, la: str, *, json: bool) -> None:
+def _announce(stack: Stack, la: str, *, stays: bool, json: bool) -> None:
     settings = stack.settings
     if json:
         facts: dict[str, Any] = {
@@ -168,9 +168,15 @@ def _announce(stack: Stack, la: str, *, json: bool) -> None:
         emit({"ok": True, **facts})
         return
     say(
-        f"Kafka  {settings.kafka}{' (embedded: nothing is kept after Ctrl-C)' if settings.embedded else ''}"
+        f"Kafka  {settings.kafka}{' (embedded: it starts empty each time)' if settings.embedded else ''}"
     )
     say(f"Redis  {settings.redis}")
+    if settings.embedded:
+        kept = settings.data_dir / "segments"
+        say(f"What the last two runs were sent stays in {kept} and {kept}.previous until deleted.")
+    if not stays:
+        say(f"{la} was set up live. Logs are in {settings.data_dir}.")
+        return
     say(f"{la} is live. Logs are in {settings.data_dir}. In another terminal, in this folder:")
     for line in NEXT_STEPS:
         say(f"  {line}")

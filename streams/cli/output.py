@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -23,13 +25,17 @@ JsonOption = Annotated[
 KafkaOption = Annotated[
     str | None,
     typer.Option(
-        "--kafka", envvar="EHPS_KAFKA", help="Kafka address, host:port; else that of `ehps up`."
+        "--kafka",
+        envvar="EHPS_KAFKA",
+        help="Kafka address, host:port; else that of `ehps up`, else 127.0.0.1:9092.",
     ),
 ]
 RedisOption = Annotated[
     str | None,
     typer.Option(
-        "--redis", envvar="EHPS_REDIS", help="Redis address, redis://...; else that of `ehps up`."
+        "--redis",
+        envvar="EHPS_REDIS",
+        help="Redis address, redis://...; else that of `ehps up`, else redis://127.0.0.1:6379/0.",
     ),
 ]
 
@@ -57,13 +63,33 @@ def number(count: int, one: str, several: str = "") -> str:
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
-def writing(path: Path) -> BinaryIO:
-    """A file to write an answer to; ends the command where it cannot be written, before any work."""
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write an answer to, under its name only once it is whole: till then it ends in `.partial`.
+
+    Ends the command where it cannot be written, before any work. A pipe or device is written to as it is.
+    """
+    stream = path.parent == Path("/dev") or (path.exists() and not path.is_file())
+    target = path if stream else path.resolve()
+    partial = target if stream else target.with_name(f"{target.name}.partial")
     try:
-        return path.open("wb")
+        if not stream and target.exists():
+            target.open("ab").close()  # one that may not be written is not replaced either
+        file = partial.open("wb")
     except OSError as exc:
         msg = f"{path} cannot be written: {exc.strerror}."
         raise Misused(msg) from exc
+    try:
+        with file:
+            yield file
+    except BaseException:
+        if not stream:
+            partial.unlink(missing_ok=True)
+        raise
+    if not stream:
+        if target.exists():
+            shutil.copymode(target, partial)
+        partial.rename(target)
 
 
 def emit(document: Mapping[str, Any]) -> None:

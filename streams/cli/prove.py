@@ -116,11 +116,14 @@ def account_lines(account: dict[str, Any]) -> list[str]:
         f"{number(account['read'], 'record')} read: {account['logged']:,} on the log, {account['parked']:,} parked, "
         f"{account['dead_lettered']:,} refused, {account['waiting']:,} waiting, "
         f"{account['unaccounted']:,} unaccounted for.",
-        f"On the log: {account['applied']:,} applied, {account['duplicate']:,} duplicates, "
-        f"{account['expired']:,} expired, {account['evicted']:,} over the bound.",
+        f"On the log: {account['applied']:,} applied, {number(account['duplicate'], 'duplicate')}, "
+        f"{account['expired']:,} expired, {account['evicted']:,} over the bound, {_others(account)}.",
     ]
     if account["unverifiable"]:
-        lines.append(f"{account['unverifiable']} records are past retention: unverifiable.")
+        past = "is" if account["unverifiable"] == 1 else "are"
+        lines.append(
+            f"{number(account['unverifiable'], 'record')} {past} past retention: unverifiable."
+        )
     lines += [f"UNACCOUNTED: {at}" for at in account["unaccounted_records"]]
     lines += [f"PROBLEM: {problem}" for problem in account["problems"]]
     if account["waiting"]:
@@ -134,6 +137,16 @@ def account_lines(account: dict[str, Any]) -> list[str]:
     elif account["ok"]:
         lines.append("Every record ended in exactly one way.")
     return lines
+
+
+def _others(account: dict[str, Any]) -> str:
+    """What stands on the log beside events. A link that moves somebody is two records: both families are told."""
+    outcomes = account["outcomes"]
+    links, decisions = (
+        outcomes.get(name, 0) + outcomes.get(f"{name}_duplicate", 0)
+        for name in ("membership", "decision")
+    )
+    return f"{links:,} of links, {decisions:,} of decisions"
 
 
 def _to(file: BinaryIO) -> Callable[[bytes, bool], None]:

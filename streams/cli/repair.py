@@ -16,6 +16,7 @@ from streams.cli.output import (
     emit,
     finish,
     note,
+    number,
     say,
 )
 from streams.cli.target import require_log, require_redis, settings_of
@@ -89,6 +90,7 @@ def dlq_redrive(
 
 
 def _chosen(what: str, code: str | None) -> Chosen:
+    from schemas.validate import CODES
     from streams.deadletters import SOURCES
     from streams.redrive import Chosen
 
@@ -96,16 +98,23 @@ def _chosen(what: str, code: str | None) -> Chosen:
     source = letter[1] if letter else what
     if source not in SOURCES:
         raise Misused(f"Name one letter, or a kind of sender: {', '.join(SOURCES)}.")
+    if code is not None and code not in CODES:
+        raise Misused(f"No message is refused as {code}: --code is one of {', '.join(CODES)}.")
     return Chosen(source, what if letter else None, code)
 
 
 def _redrive_lines(found: Redrive, *, check: bool) -> Iterator[str]:
     sent = "would be sent back" if check else "sent back"
-    yield f"{found.chosen} letters: {found.sent} {sent}, {found.redriven} were before."
-    if found.parked:
-        yield f"{found.parked} were refused after their last attempt and stay parked."
-    if found.unproven:
-        yield f"{found.unproven} are too old to tell whether they were: add --unproven to send them."
+    before = "was before" if found.redriven == 1 else "were before"
+    yield f"{number(found.chosen, 'letter')}: {found.sent:,} {sent}, {found.redriven:,} {before}."
+    if found.parked == 1:
+        yield "1 was refused after its last attempt and stays parked."
+    elif found.parked:
+        yield f"{found.parked:,} were refused after their last attempt and stay parked."
+    if found.unproven == 1:
+        yield "1 is too old to tell whether it was: add --unproven to send it."
+    elif found.unproven:
+        yield f"{found.unproven:,} are too old to tell whether they were: add --unproven to send them."
     if check:
         yield f"{found.passing} would pass now."
         for code, count in found.failing.most_common():
@@ -138,10 +147,10 @@ def rebuild(
         raise Misused(f"The log has the partitions 0 to {count - 1}.")
     work = _rebuild(settings, require_redis(settings))
     results: list[dict[str, Any]] = []
-    for number in range(count) if partition is None else (partition,):
-        result = work.run(number, check=check)
+    for at in range(count) if partition is None else (partition,):
+        result = work.run(at, check=check)
         results.append(result.as_dict())
-        note(f"partition {number}: up to offset {result.offset}, families: {result.families}")
+        note(f"partition {at}: up to offset {result.offset}, families: {result.families}")
     differing = sum(one["differing"] for one in results)
     wrong = any(one["differing"] or one["partition_state_differs"] for one in results)
     ok = not (check and wrong)

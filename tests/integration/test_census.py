@@ -110,8 +110,14 @@ def test_a_file_that_is_refused_is_named_and_nothing_is_sent(
     assert len(product.read("agency.social-care.v1")) == before
 
 
-def test_a_census_of_a_live_authority_is_known_now_and_says_so(product: Product) -> None:
-    said = product.ehps("import", "cin-census", str(FIXTURES[0]), "--publish")
+def test_a_census_of_a_live_authority_is_sent_only_as_known_now(product: Product) -> None:
+    words = ("import", "cin-census", str(FIXTURES[0]), "--publish")
+    before = len(product.read("agency.social-care.v1"))
+    refused = product.ehps(*words, code=1)
+    assert f"{LA} is live" in refused["error"]
+    assert "--as-known-today" in refused["error"]
+    assert len(product.read("agency.social-care.v1")) == before
+    said = product.ehps(*words, "--as-known-today")
     product.settle()
     assert said["known_now"] == [LA]
     assert said["published"] > 5

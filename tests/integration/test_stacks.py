@@ -172,6 +172,14 @@ def test_segments_of_an_earlier_run_are_put_aside(tmp_path: Path) -> None:
     assert [r.value for r in read_segments(previous, "t.v1", 0)] == [b"first run"]
 
 
+def test_segments_can_be_read_by_nobody_else(tmp_path: Path) -> None:
+    directory = tmp_path / "stack" / "segments"
+    directory.mkdir(0o755, parents=True)
+    with EmbeddedBroker() as broker, Segments(broker.bootstrap, directory):
+        modes = {path.name: path.stat().st_mode & 0o777 for path in directory.parent.iterdir()}
+    assert modes == {"segments": 0o700, "segments.previous": 0o700}
+
+
 def test_valkey_never_evicts_and_ends_with_its_parent(tmp_path: Path) -> None:
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom deploy.embedded import EmbeddedValkey\n"

@@ -19,6 +19,7 @@ from docs.tables import filled
 from ehps.advance import TIMERS_A_HEARTBEAT_MAX
 from ehps.catalogue import FACTS_MAX
 from ehps.facts import FACT
+from schemas.outputs import Alert
 from schemas.validate import CODES, MESSAGE_BYTES_MAX
 from streams.cli import app
 from streams.config import Settings
@@ -135,6 +136,14 @@ def test_every_dead_letter_code_is_explained_in_its_table() -> None:
     explained = re.findall(r"^\| `(\w+)` \|", section.partition("\n## ")[0], re.MULTILINE)
 
     assert sorted(explained) == sorted(CODES)
+
+
+def test_the_fields_that_only_a_raised_alert_has_are_named() -> None:
+    page = (ROOT / "docs/contracts.md").read_text()
+    section = page.partition("Only a `raised` alert")[2].partition("are absent")[0]
+    optional = {name for name, field in Alert.model_fields.items() if not field.is_required()}
+
+    assert set(re.findall(r"`(\w+)`", section)) == optional - {"at"}
 
 
 def names_of_tests_in(path: Path) -> set[str]:

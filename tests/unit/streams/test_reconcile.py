@@ -88,6 +88,22 @@ def test_the_account_does_not_call_settled_what_still_waits() -> None:
     assert not any("exactly one way" in line for line in told)
 
 
+def test_the_account_says_what_stands_on_the_log_beside_events() -> None:
+    outcomes = {
+        "applied": 3,
+        "duplicate": 1,
+        "membership": 2,
+        "membership_duplicate": 1,
+        "decision": 1,
+    }
+    document = summary(*account(["logged"] * 8, 8).join([TOPIC]), outcomes, [])
+    told = account_lines({**document, "unapplied": 0, "unverifiable": 1})
+    assert told[1:3] == [
+        "On the log: 3 applied, 1 duplicate, 0 expired, 0 over the bound, 3 of links, 1 of decisions.",
+        "1 record is past retention: unverifiable.",
+    ]
+
+
 def test_a_record_costs_a_byte_however_many_there_are() -> None:
     count = 30_000
     assert peak(Ledger({(TOPIC, 0): count}), range(count)) < 2 * count + 60_000
