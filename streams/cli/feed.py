@@ -25,7 +25,7 @@ from streams.cli.output import (
     say,
     writing,
 )
-from streams.cli.target import require_log, require_redis, settings_of
+from streams.cli.target import require_la, require_log, require_redis, settings_of
 
 if TYPE_CHECKING:
     from streams.config import Settings
@@ -75,6 +75,7 @@ def simulate(
 
     if json and out is None:
         raise Misused("--json prints one object on stdout, so say with --out where messages go.")
+    require_la(la)
     first = _first_day(start, end, weeks)
     try:
         world = World(families, weeks, seed, first, la, malformed)

@@ -21,7 +21,7 @@ from streams.cli.output import (
     note,
     say,
 )
-from streams.cli.target import require_kafka, require_redis, settings_of
+from streams.cli.target import require_kafka, require_la, require_redis, settings_of
 
 if TYPE_CHECKING:
     from streams.up import Stack
@@ -36,7 +36,6 @@ NEXT_STEPS = (
     "ehps doctor",
 )
 """What a newcomer may do next, in this order; so many families that some are alerted about on any day."""
-_LA = r"[EWSN]\d{8}"
 
 
 def register(app: typer.Typer) -> None:
@@ -123,12 +122,9 @@ def up(
     Example:
       ehps up
     """
-    import re
-
     from streams.up import interrupt_on_signals, running, set_live
 
-    if not re.fullmatch(_LA, la):
-        raise Misused("--la is an ONS code: a letter and eight digits, like E06000023.")
+    require_la(la)
     data_dir = _require_given(kafka, redis)
     interrupt_on_signals()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -55,6 +56,12 @@ def require_redis(settings: Settings) -> redis.Redis:
         msg = f"No Redis answers at {shown}: {_HELP} --redis or EHPS_REDIS."
         raise Problem(msg)
     return connect(settings.redis)
+
+
+def require_la(la: str) -> None:
+    """Ends the command where `--la` is no ONS code."""
+    if not re.fullmatch(r"[EWSN]\d{8}", la):
+        raise Misused("--la is an ONS code: a letter and eight digits, like E06000023.")
 
 
 def require_log(settings: Settings) -> int:
