@@ -27,7 +27,7 @@ _SOURCES = (
 )
 """Sources that a family should have, by `expected`."""
 _BLANK = Family().encode()
-"""A family of which nothing is known is not kept."""
+"""Bytes of a family of which nothing is known: not stored where none is stored."""
 _ON_ROLL, _UNDER_FIVE = SPELLS.index("on_roll"), STATES.index("child_under_5")
 N = TypeVar("N", int, Ints)
 

@@ -1,4 +1,4 @@
-"""Content in force as tables of integers: what the kernel and the rules look things up in."""
+"""Content in force as tables of integers: what the kernel looks things up in, with the tables of the rules."""
 
 from __future__ import annotations
 

@@ -93,6 +93,8 @@ class Condition(_Strict):
     def _well_formed(self) -> Condition:
         if sum(map(bool, (self.any, self.none, self.silent, self.holds))) != 1:
             raise ValueError("a condition has exactly one of any, none, silent, holds")
+        if not self.any and (self.at_least > 1 or self.agencies > 1):
+            raise ValueError("at_least and agencies belong to a condition with any")
         if not self.holds and not self.days:
             raise ValueError("a condition over facts needs days (1-730)")
         unknown = [name for name in self.holds if name not in STATES]

@@ -68,7 +68,9 @@ class RuleTables(NamedTuple):
                 if one.holds
             ),
             of_rule,
-            tuple((n, one) for n, one in named if one.at_least > 1 or one.agencies > 1),
+            tuple(
+                (n, one) for n, one in named if one.any and (one.at_least > 1 or one.agencies > 1)
+            ),
             file.fresh_days,
         )
 

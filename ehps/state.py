@@ -18,7 +18,7 @@ from ehps.catalogue import FACTS_MAX
 from ehps.errors import InvariantBroken
 from ehps.facts import BIRTH, FACT, KEPT_OF, Facts, ages, person_hash
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 STANDING_MAX = 16
 """Standing alerts a family remembers for withdrawal; the oldest gives way."""
 LOOK_AGAIN_DAYS = 28
@@ -180,7 +180,7 @@ class Family:
 
     def due(self) -> int | None:
         """Log time of the next timer, or of the next look at whether the score fell below the line."""
-        due = self._due if self._case is None else self._next_timer()
+        due = self._next_timer()
         if self.above_on is None:
             return None if due == _NONE else due
         watch = start_of_day(self.above_on + LOOK_AGAIN_DAYS)
@@ -203,7 +203,8 @@ class Family:
 
     def blank(self) -> bool:
         """Whether nothing is known of it: nobody belongs to it, nothing was told, nothing was said."""
-        return not self.facts and not self.over and self.score is None and not self.case.people
+        said = self.score is not None or self.unscored or self.over
+        return not (self.facts or said or self.case.people)
 
     def held(self) -> Facts:
         """Every fact kept."""

@@ -111,7 +111,7 @@ def follow(
     """Alerts as they come, from now on, until `stop` is set.
 
     Args:
-        away: called when no broker answers any more, once for each time that it happens.
+        away: called when no broker answers any more, once until the next alert.
     """
     silent = False
 

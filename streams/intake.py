@@ -30,7 +30,8 @@ NOT_SERVED = Rejection(
     "the ONS code of an authority that receives EHPS alerts",
 )
 SIGN_EVERY_S = 5
-"""A source that sends all the time signs no more often: heartbeats, once a minute, are who reads it."""
+"""A source that sends all the time signs once in each such stretch of the clock, none of which lies in two days:
+heartbeats, once a minute, are who reads it."""
 
 
 class Intake:
@@ -141,7 +142,7 @@ class Intake:
     def _sign(self, events: list[tuple[Record, Event]], now: datetime) -> None:
         seconds, signs = int(now.timestamp()), defaultdict[str, dict[str, int]](dict)
         for la, topic in dict.fromkeys((event.la, record.topic) for record, event in events):
-            if not 0 <= seconds - self._signed.get((la, topic), -SIGN_EVERY_S) < SIGN_EVERY_S:
+            if self._signed.get((la, topic), -1) // SIGN_EVERY_S != seconds // SIGN_EVERY_S:
                 signs[la][topic] = seconds
         for la, topics in signs.items():
             self._registry.sign(la, {source_of(topic): at for topic, at in topics.items()})

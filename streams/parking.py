@@ -51,11 +51,12 @@ class Parking:
     def release(self, subjects: list[str]) -> int:
         """Put people's parked events on the log, of those who have a family now. Returns how many events."""
         count = 0
-        with self._releasing:
-            for first in range(0, len(subjects), PEOPLE_AT_ONCE):
-                people = subjects[first : first + PEOPLE_AT_ONCE]
-                while released := self._release(people):
-                    count += released
+        for first in range(0, len(subjects), PEOPLE_AT_ONCE):
+            people, released = subjects[first : first + PEOPLE_AT_ONCE], -1
+            while released:
+                with self._releasing:
+                    released = self._release(people)
+                count += released
         return count
 
     def _release(self, subjects: list[str]) -> int:

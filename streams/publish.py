@@ -213,7 +213,8 @@ class Publisher:
             self._failed += 1
             if len(self._failures) < FAILURES_KEPT_MAX:
                 why = f"{message.topic()}: {error.str()}"
-                self._failures += [why] if why not in self._failures else []
+                if why not in self._failures:
+                    self._failures.append(why)
             return
         self.confirmed += 1
         at = message.topic(), message.partition()

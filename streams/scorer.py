@@ -35,7 +35,7 @@ from streams.redisclient import ERRORS as REDIS_ERRORS
 from streams.telling import Pace, Teller, answered
 
 FAMILIES_MAX = 1000
-"""Records, so at most families, advanced at once: bounds one Redis call to a few megabytes."""
+"""Records of a partition, so at most families, advanced at once: bounds one Redis call to a few megabytes."""
 
 
 class Scorer:
@@ -117,6 +117,8 @@ class Scorer:
             if step.records < len(records):
                 left[partition] = records[step.records :]
         laps.lap("advance")
+        if not done:
+            return left
         self._sender.confirm()
         laps.lap("send")
         for write, said in done:
@@ -225,6 +227,8 @@ class Scorer:
             self._stand(places)
             for place in places:
                 self._reader.seek(place)
+        # Some of a failed batch may have been committed: what waits is counted from where Redis stands.
+        self._progress.own(self._reader, places)
 
     def _go_to(self, partition: int, held: int) -> None:
         """Read on from Redis's offset. A gap before what the log still holds is a loss: it never skips an offset."""

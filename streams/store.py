@@ -52,7 +52,7 @@ class RedisStore:
         for (partition, needs), answer in zip(wanted.items(), answers, strict=True):
             if answer is not None:
                 found[partition] = _snapshot(answer)
-            else:  # a rebuild switched: once, and seldom
+            else:  # a rebuild switched: seldom, and hardly twice
                 self._generations[partition] = self.generation(partition)
                 found |= self.read({partition: needs})
         return found
@@ -117,10 +117,14 @@ class RedisStore:
             exchange = self.client.pipeline(transaction=False)
             for keys, arguments in calls:
                 exchange.evalsha(script.sha, len(keys), *keys, *arguments)
-            try:
-                return exchange.execute()
-            except redis.exceptions.NoScriptError:
-                pass  # a server that was started anew: sent whole below
+            # As they are: redis-py would write its own words before a server's, by which we know what passes.
+            answers = exchange.execute(raise_on_error=False)
+            failed = [answer for answer in answers if isinstance(answer, Exception)]
+            if not failed:
+                return answers
+            if not isinstance(failed[0], redis.exceptions.NoScriptError):
+                raise failed[0]
+            # A server that was started anew: sent whole.
         return [script(keys=keys, args=arguments) for keys, arguments in calls]
 
     def standing(self, partition: int) -> tuple[int, dict[str, Any] | None]:

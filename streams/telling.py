@@ -75,10 +75,8 @@ class Teller:
         Args:
             last: there is no next time.
         """
-        now = self._pace.elapsed()
-        if not self._untold or (now < self._next and not last):
+        if not self._untold or (self._pace.elapsed() < self._next and not last):
             return
-        self._next = now + EVERY_S
         offsets = [TopicPartition(*place, offset) for place, offset in self._untold.items()]
         try:
             self._reader.commit(offsets=offsets, asynchronous=False)
@@ -86,6 +84,8 @@ class Teller:
             logger().warning("kafka.untold", reason=error.args[0].name())
             if error.args[0].code() not in _MOVED_ON:
                 return
+        finally:
+            self._next = self._pace.elapsed() + EVERY_S
         self._untold.clear()
 
 

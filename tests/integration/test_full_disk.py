@@ -178,10 +178,10 @@ def _step(offset: int) -> Step:
 
 
 def _refusal(store: RedisStore) -> Exception | None:
-    """What Redis says of one more commit."""
-    offset = store.offset(0)
+    """What Redis says of one more commit, of two partitions at once."""
+    stands = {partition: store.offset(partition) for partition in (0, 1)}
     try:
-        store.commit([Write(0, offset, _step(offset + 1), b"{}")])
+        store.commit([Write(p, at, _step(at + 1), b"{}") for p, at in stands.items()])
     except Exception as error:  # noqa: BLE001  (whatever it is, it is what the test is about)
         return error
     return None

@@ -350,6 +350,23 @@ def test_a_kernel_failure_keeps_the_fact_and_marks_the_family(
     assert outcome.scores[-1]["error"]
 
 
+@pytest.mark.parametrize("batch", [1, 100])
+def test_a_decision_on_a_family_that_could_not_be_scored_is_kept_however_the_log_is_cut(
+    monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    import ehps.kernel
+
+    def broken(*_: object, **__: object) -> None:
+        raise ArithmeticError
+
+    log = Log().open(3)
+    log.tell(event("police.marac", log.now, risk="high"))
+    log.decide("d1", "2024-01-08T10:00:00Z")
+    monkeypatch.setattr(ehps.kernel, "_features", broken)
+
+    assert Family(log.run(batch).store.families[f"{LA}:f1"]).case.decided is not None
+
+
 def test_a_kernel_failure_at_a_membership_or_a_timer_stops_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

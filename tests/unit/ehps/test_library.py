@@ -45,6 +45,12 @@ def with_file(name: str, text: str) -> Library:
         ("release-starter.yaml", "headings: {", "headings: }", "line 8: not valid YAML"),
         ("combinations-starter.yaml", '"#missing"', '"#mising"', "names 'mising'; legal: "),
         ("combinations-starter.yaml", "days: 90, at_least: 3", "at_least: 3", "needs days"),
+        (
+            "combinations-starter.yaml",
+            '{none: ["#harm"], days: 182}',
+            '{none: ["#harm"], days: 182, at_least: 2}',
+            "at_least and agencies belong to a condition with any",
+        ),
         ("combinations-starter.yaml", "clock: {hours: 6}", "clock: {}", "either hours or days"),
         ("calendar-england.yaml", 'open: "09:00"', 'open: "25:00"', "working_hours.open: a time"),
     ],
