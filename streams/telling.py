@@ -48,8 +48,7 @@ class Pace(NamedTuple):
 class Teller:
     """Tells a reader's group what is done. What the group did not hear costs a repeat, never a loss.
 
-    It waits for the answer. Told without waiting, a client whose broker went away at that moment was seen to stay out
-    of its group for good.
+    It waits for the answer: what was not heard is told again, since others wait for the group.
     """
 
     def __init__(self, reader: Reader, pace: Pace) -> None:
