@@ -3,6 +3,7 @@
 Everything is read as it comes, round after round, so that two hundred rounds cost no more than one pass over the log.
 """
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ from tests.chaos.workload import Coordinate
 INPUTS = (*AGENCY_TOPICS, LINKS, DECISIONS)
 CLOCK_OFF_MAX = timedelta(minutes=10)
 LISTED_MAX = 20
+LOOKS_MAX, LOOK_EVERY_S = 40, 0.25
+"""How often, and how many seconds apart, states that stand elsewhere than the replay are looked at again."""
 Alert = tuple[str, str, str, str]
 
 
@@ -86,7 +89,7 @@ class Oracle:
             good: messages that had to be taken; those told earlier need not be told again.
         """
         verdict = Verdict()
-        self.follow(verdict)
+        self._catch_up(verdict, RedisStore(client))
         refused = good & self._refused
         if refused:
             verdict.add("losses", f"refused though valid: {sorted(refused)[:3]}", len(refused))
@@ -94,6 +97,14 @@ class Oracle:
         self._alerts(verdict)
         self._states(verdict, client)
         return verdict
+
+    def _catch_up(self, verdict: Verdict, live: RedisStore) -> None:
+        """Follow until states and replay stand at the same place: a heartbeat a minute comes also at rest."""
+        for _ in range(LOOKS_MAX):
+            self.follow(verdict)
+            if all(live.offset(p) == store.offset for p, store in self.stores.items()):
+                return
+            time.sleep(LOOK_EVERY_S)
 
     def follow(self, verdict: Verdict) -> None:
         """Read what is new. Inputs before outputs: what came of a record is there when the record was."""

@@ -39,7 +39,7 @@ OFF = 0.4
 DEPTH_MAX = 3
 SCORERS_MAX, INTAKES_MAX = 4, 3
 TURNS_A_MESSAGE = 4
-ROUNDS_MAX = 400
+ROUNDS_MAX = 2000
 """Quiet rounds after which a world that has not come to rest never will."""
 
 
