@@ -87,7 +87,7 @@ class Intake:
             for (topic, partition), record in last.items():
                 self._teller.done(topic, partition, record.offset + 1)
             self._messages = []
-        self._teller.tell()
+        self._teller.tell(last=not last)
         for (topic, partition), record in last.items():
             self._progress.moved(topic, partition, record.offset + 1, record.timestamp_ms)
         self._progress.rest()

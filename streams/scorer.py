@@ -91,7 +91,7 @@ class Scorer:
             while rest:
                 rest = self._step(rest)
         self._astray = not batches and self._went_back()
-        self._teller.tell()
+        self._teller.tell(last=not batches)
         self._progress.rest()
 
     def _step(self, batch: dict[int, list[LogRecord]]) -> dict[int, list[LogRecord]]:

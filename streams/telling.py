@@ -29,6 +29,8 @@ def answered(question: str) -> Iterator[None]:
 
 EVERY_S = 0.25
 """Shortest time between two tellings: the broker takes as long to answer as hundreds of events, which all wait."""
+IDLE_S = 0.003
+"""After so long without more, what is done is told at once."""
 
 
 class Pace(NamedTuple):
@@ -72,7 +74,7 @@ class Teller:
         """Tell what is not told; what is not heard, next time: who waits for the group would wait for ever.
 
         Args:
-            last: there is no next time.
+            last: nothing more is there, or there is no next time.
         """
         if not self._untold or (self._pace.elapsed() < self._next and not last):
             return

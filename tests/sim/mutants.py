@@ -205,7 +205,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "turn",
             ("self.take(records)\n        last =", "last ="),
             (
-                "self._messages = []\n    self._teller.tell()\n",
+                "self._messages = []\n    self._teller.tell(last=not last)\n",
                 "self._teller.tell()\n        self.take(records)\n        self._messages = []\n",
             ),
         ),
