@@ -27,8 +27,8 @@ from schemas.envelope import Event
 from schemas.events import EVENT_TYPES, SOURCES
 from schemas.topics import LOG, agency_topic
 from schemas.validate import validate_event
-from streams.kafka import partition_of
 from streams.logwriter import EHPS, LogWriter
+from streams.partitioning import partition_of
 from streams.ports import Write
 from streams.store import RedisStore, tag
 

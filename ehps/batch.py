@@ -25,11 +25,11 @@ _SOURCES = (
     _ALWAYS | {"education"},
     _ALWAYS | {"health", "education"},
 )
-"""Sources that a family should have, by `expected`."""
+"""Sources that a family should have, by `sources_index`."""
 _BLANK = Family().encode()
 """Bytes of a family of which nothing is known: not stored where none is stored."""
 _ON_ROLL, _UNDER_FIVE = SPELLS.index("on_roll"), STATES.index("child_under_5")
-N = TypeVar("N", int, Ints)
+Bits = TypeVar("Bits", int, Ints)
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ class Batch:
         }
 
 
-def expected(spells: N, states: N) -> N:
+def sources_index(spells: Bits, states: Bits) -> Bits:
     """Which sources families should have: 2 where a child is on roll, and 1 more where one is under five.
 
     Args:
@@ -141,7 +141,7 @@ def expected(spells: N, states: N) -> N:
 
 
 def too_little_heard(scene: Scene, sources: int) -> bool:
-    """Whether too few days were heard from the sources (`expected`) that every such family should have."""
+    """Whether too few days were heard from the sources (`sources_index`) that every such family should have."""
     return _too_little(scene.authority, scene.compiled.content, scene.at, _SOURCES[sources])
 
 

@@ -97,9 +97,8 @@ class SchoolCalendar:
 
     def count_through(self, days: Ints) -> Ints:
         """School days from the calendar's first day through each day, inclusive."""
-        place = (
-            days - self.first_day + 1
-        )  # np.clip would take longer than all the rest where days are few
+        # Not np.clip, which takes longer than all the rest where days are few.
+        place = days - self.first_day + 1
         result: Ints = self._through[np.minimum(np.maximum(place, 0), len(self._school))]
         return result
 

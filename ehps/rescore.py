@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ehps.alerts import ended, raise_alert, score_output, unscored_output
-from ehps.batch import Batch, expected, too_little_heard
+from ehps.batch import Batch, sources_index, too_little_heard
 from ehps.calendar import local_day, local_day_of, start_of_day
 from ehps.facts import VOID, Facts
 from ehps.policy import STEP_UP, Look, Scene, drafts, fall_back, rows_of, still_raised
@@ -39,7 +39,7 @@ def tell(batch: Batch, scene: Scene, look: Look, before: Before, cause: str) -> 
     family = look.family
     if before.undone and family.case.standing:
         withdraw(batch, scene, look, before.facts(scene.day))
-    sources = expected(look.row.spells, look.row.states)
+    sources = sources_index(look.row.spells, look.row.states)
     tell_score(batch, scene, scene.offset, look.key, family, look.row.score, sources)
     fall_back(scene, look, before.score)
     for draft in drafts(scene, look):
@@ -55,9 +55,9 @@ def tell_score(
     """Tell the score if it, or what it rests on, is other than last told.
 
     Args:
-        offset: of the record.
+        offset: of the record; the scene's may be that of another, as most records need no scene of their own.
         score: units.
-        sources: which sources the family should have (`expected`).
+        sources: which sources the family should have (`sources_index`).
     """
     insufficient = too_little_heard(scene, sources)
     if family.score == score and family.insufficient == insufficient and not family.unscored:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ehps.batch import Batch, expected
+from ehps.batch import Batch, sources_index
 from ehps.calendar import Bools, Ints, local_day
 from ehps.compiled import Compiled
 from ehps.facts import SPELLS, WIRE_BYTES, Facts
@@ -102,7 +102,7 @@ class Course:
         self._index, self._sight, self._line, self._moved = self._together(numbers)
 
     def calm(self, number: int) -> tuple[int, int] | None:
-        """(score in units, expected sources) after a record that asks for no more than to tell the score."""
+        """(score in units, `sources_index`) after a record that asks for no more than to tell the score."""
         if self._apart and self._records[number].family in self._apart:
             self._alone(number)
         return self._calm.get(number)
@@ -192,7 +192,7 @@ class Course:
         block = Block(sight, rows, found)
         self._changes.update(zip(numbers.tolist(), zip(repeat(block), count()), strict=False))
         calm = np.flatnonzero(~_loud(scene.compiled, found) & ~sight.line.undoes(numbers))
-        sources = expected(found.spells[calm], found.states[calm])
+        sources = sources_index(found.spells[calm], found.states[calm])
         told = zip(found.score[calm].tolist(), sources.tolist(), strict=True)
         self._calm.update(zip(numbers[calm].tolist(), told, strict=True))
 

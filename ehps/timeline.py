@@ -35,9 +35,9 @@ class Timeline(NamedTuple):
 
     def undoes(self, numbers: Ints) -> Bools:
         """Which of the records displaced another version."""
-        return (
-            np.isin(numbers, list(self.replaced)) if self.replaced else np.zeros(len(numbers), bool)
-        )
+        if not self.replaced:
+            return np.zeros(len(numbers), bool)
+        return np.isin(numbers, list(self.replaced))
 
     def standing(self) -> Bools:
         """Versions that hold after the last record."""

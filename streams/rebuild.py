@@ -125,10 +125,8 @@ class Rebuild:
 
     def _partition_differs(self, shadow: Shadow) -> bool:
         """Of states that stand further on it cannot be told; none stands before what the group has committed."""
-        live, states = (
-            self._store.read({shadow.partition: Needs([], [])})[shadow.partition],
-            shadow.states,
-        )
+        live = self._store.read({shadow.partition: Needs([], [])})[shadow.partition]
+        states = shadow.states
         return live.offset < states.offset or (
             live.offset == states.offset and live.partition != states.partition
         )

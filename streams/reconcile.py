@@ -187,18 +187,20 @@ def origin_of(record: Record) -> Coordinate | None:
     return topic, int(partition), int(offset)
 
 
+MEMBERSHIP_OUTCOMES = ("membership", "membership_duplicate")
+DECISION_OUTCOMES = ("decision", "decision_duplicate", "decision_unmatched")
+_OUTCOMES = {
+    "records with facts": (FACT_OUTCOMES, (RecordKind.EVENT, RecordKind.RETRACTION)),
+    "memberships": (MEMBERSHIP_OUTCOMES, (RecordKind.MEMBERSHIP,)),
+    "decisions": (DECISION_OUTCOMES, (RecordKind.DECISION,)),
+}
+"""What the scorer counts of each kind of record: one of these for every one."""
+
+
 def counter_problems(counts: Mapping[str, int], kinds: Mapping[int, int]) -> list[str]:
     """Where the scorer's own counts do not add up to the log records it has read."""
-    expected = {
-        "records with facts": (FACT_OUTCOMES, (RecordKind.EVENT, RecordKind.RETRACTION)),
-        "memberships": (("membership", "membership_duplicate"), (RecordKind.MEMBERSHIP,)),
-        "decisions": (
-            ("decision", "decision_duplicate", "decision_unmatched"),
-            (RecordKind.DECISION,),
-        ),
-    }
     found = []
-    for what, (names, of_kind) in expected.items():
+    for what, (names, of_kind) in _OUTCOMES.items():
         counted = sum(counts.get(name, 0) for name in names)
         logged = sum(kinds.get(kind, 0) for kind in of_kind)
         if counted != logged:

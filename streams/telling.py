@@ -67,8 +67,8 @@ class Teller:
         self._untold.clear()
 
     def rest_s(self) -> float:
-        """How long the loop may wait for more: not past the next telling."""
-        return min(self._pace.poll_s, EVERY_S) if self._untold else self._pace.poll_s
+        """How long the loop may wait for more before it must tell: others wait for the group."""
+        return min(self._pace.poll_s, IDLE_S) if self._untold else self._pace.poll_s
 
     def tell(self, *, last: bool = False) -> None:
         """Tell what is not told; what is not heard, next time: who waits for the group would wait for ever.

@@ -164,7 +164,7 @@ def _explained(
     client: redis_client.Redis, family: str, partitions: int, library: Library
 ) -> dict[str, Any]:
     from ehps.explain import explain as explained
-    from streams.kafka import partition_of
+    from streams.partitioning import partition_of
     from streams.registry import Registry
     from streams.store import RedisStore
 

@@ -141,10 +141,11 @@ def account_lines(account: dict[str, Any]) -> list[str]:
 
 def _others(account: dict[str, Any]) -> str:
     """What stands on the log beside events. A link that moves somebody is two records: both families are told."""
-    outcomes = account["outcomes"]
+    from streams.reconcile import DECISION_OUTCOMES, MEMBERSHIP_OUTCOMES
+
     links, decisions = (
-        outcomes.get(name, 0) + outcomes.get(f"{name}_duplicate", 0)
-        for name in ("membership", "decision")
+        sum(account["outcomes"].get(name, 0) for name in names)
+        for names in (MEMBERSHIP_OUTCOMES, DECISION_OUTCOMES)
     )
     return f"{links:,} of links, {decisions:,} of decisions"
 

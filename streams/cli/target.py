@@ -60,7 +60,9 @@ def require_redis(settings: Settings) -> redis.Redis:
 
 def require_la(la: str) -> None:
     """Ends the command where `--la` is no ONS code."""
-    if not re.fullmatch(r"[EWSN]\d{8}", la):
+    from schemas.envelope import LA_PATTERN
+
+    if not re.fullmatch(LA_PATTERN, la):
         raise Misused("--la is an ONS code: a letter and eight digits, like E06000023.")
 
 

@@ -68,12 +68,11 @@ def replaced(owner: Any, name: str, stand_in: Any) -> Patch:
     return lambda patch: patch.setattr(owner, name, stand_in)
 
 
-COMMIT = "self._store.commit([write for write, _ in done])"
+COMMIT = "self._store.commit(writes)"
 COMMIT_ONE = (
     "self._store.commit([Write(partition, snapshot.offset, step, self._guard.seal(records[-1]))])"
 )
-SEND = "self._send(step, said)"
-SAID = "said = self._said.get(partition, 0)\n"
+SEND = "self._send(partition, step)"
 COMPARE = "if snapshot.offset != records[0].offset:"
 
 Scorer = streams.scorer.Scorer
@@ -154,9 +153,8 @@ MUTANTS: tuple[Mutant, ...] = (
             Scorer,
             "_step",
             (
-                SAID,
-                SAID
-                + "        self._teller.done(LOG, partition, step.offset)\n        self._teller.tell()\n",
+                SEND,
+                f"self._teller.done(LOG, partition, step.offset); self._teller.tell(last=True); {SEND}",
             ),
         ),
     ),

@@ -39,8 +39,9 @@ OFF = 0.4
 DEPTH_MAX = 3
 SCORERS_MAX, INTAKES_MAX = 4, 3
 TURNS_A_MESSAGE = 4
-ROUNDS_MAX = 2000
-"""Quiet rounds after which a world that has not come to rest never will."""
+ROUNDS_MAX = 400
+"""Quiet rounds, beside one for each record there is, after which a world that has not come to rest never will: one that
+lost everything may read the log again a record a round."""
 
 
 class World:
@@ -218,7 +219,8 @@ class World:
                     group.leave(member, self)
         agents = self._agents()
         agents.act(agents.sweep)
-        for _ in range(ROUNDS_MAX):
+        records = sum(len(log) for logs in self.broker.topics.values() for log in logs)
+        for _ in range(ROUNDS_MAX + records):
             for process in self.processes:
                 process.turn()
             if not any(process.working() for process in self.processes):

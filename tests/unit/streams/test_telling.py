@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from streams.telling import EVERY_S, Pace, Teller
+from streams.telling import EVERY_S, IDLE_S, Pace, Teller
 
 
 class Group:
@@ -32,8 +32,10 @@ def told(moments: list[float], *, idle: int = 0, last: bool = False, deaf: int =
         teller.done("agency.police.v1", 0, number)
         teller.tell()
     for _ in range(idle):
-        clock[0] += teller.rest_s()
-        teller.tell()
+        rest_s = teller.rest_s()
+        assert rest_s == (IDLE_S if teller._untold else 1.0)
+        clock[0] += rest_s
+        teller.tell(last=True)
     if last:
         teller.tell(last=True)
     return group.heard

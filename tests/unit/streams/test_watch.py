@@ -84,19 +84,12 @@ def test_every_sign_of_progress_starts_the_count_anew(what: str) -> None:
     assert (ended, dog.problems()) == ([], [])
 
 
-def test_turning_without_getting_what_waits_is_no_progress() -> None:
+@pytest.mark.parametrize(("what", "becomes"), [("end", 11), ("owned", False)])
+def test_turning_is_no_progress_for_who_never_gets_what_waits_or_never_joins_its_group_again(
+    what: str, becomes: object
+) -> None:
     progress, broker = scorer(end=10, stands=10)
-    broker.end = 11
-    dog, ended = look(progress)
-    for _ in range(4):
-        progress.rest()
-        dog.look()
-    assert ended == ["scorer"]
-
-
-def test_a_client_that_lost_its_partitions_and_never_joins_again_is_not_at_rest() -> None:
-    progress, broker = scorer(end=10, stands=10)
-    broker.owned = False
+    setattr(broker, what, becomes)
     dog, ended = look(progress)
     for _ in range(4):
         progress.rest()
