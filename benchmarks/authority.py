@@ -106,8 +106,7 @@ class _Teller:
 
     def _begin(self, log: LogWriter, moment: datetime) -> None:
         self._begun = True
-        self._registry.set_authority(LA, HISTORY)
-        self._registry.mark_whole()
+        self._registry.mark_whole({LA: HISTORY})
         log.control(Library.packaged().default_control(LA, moment))
         log.beat(Heartbeat(la=LA, time=moment, sources={}))
 

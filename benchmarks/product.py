@@ -189,8 +189,7 @@ class Product:
         if not keep:
             client.flushall()
         registry = Registry(client)
-        registry.set_authority(LA, HISTORY)  # so that no live heartbeat is written
-        registry.mark_whole()
+        registry.mark_whole({LA: HISTORY})  # so that no live heartbeat is written
         put_links(registry, workload.families)
 
     def _all_logged(self, workload: Workload) -> None:

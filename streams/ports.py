@@ -136,8 +136,8 @@ class Lookups(Protocol):
     def whole(self) -> bool:
         """Whether none is missing."""
 
-    def mark_whole(self) -> None:
-        """None is missing from now on."""
+    def mark_whole(self, modes: Mapping[str, str]) -> None:
+        """These are all authorities: none is missing from now on."""
 
     def set_authority(self, la: str, mode: str) -> None:
         """Take the authority's events from now on."""

@@ -49,9 +49,7 @@ class Recovery:
                 modes.setdefault(la, HISTORY)
             if kind == RecordKind.HEARTBEAT and _written_as_told(record):
                 modes[la] = LIVE
-        for la, mode in modes.items():
-            self._registry.set_authority(la, mode)
-        self._registry.mark_whole()
+        self._registry.mark_whole(modes)
         logger().info("intake.recovered", authorities=len(modes))
 
 

@@ -152,9 +152,10 @@ class Registry:
         """Whether every authority is known; a lost Redis knows none."""
         return bool(self.client.hexists(AUTHORITIES, _WHOLE))
 
-    def mark_whole(self) -> None:
-        """Every authority that the log names is known."""
-        self.client.hset(AUTHORITIES, _WHOLE, "")
+    def mark_whole(self, modes: Mapping[str, str]) -> None:
+        """These are all authorities. At once: a Redis lost between the two would call itself whole without them."""
+        self._set_up |= modes
+        self.client.hset(AUTHORITIES, mapping=cast("Any", {**modes, _WHOLE: ""}))
 
     def set_authority(self, la: str, mode: str) -> None:
         """Set an authority up: from now on its events are taken."""

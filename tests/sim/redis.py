@@ -218,10 +218,13 @@ class Lookups:
     def whole(self) -> bool:
         return self.world.ask(lambda: self.redis.held.whole)
 
-    def mark_whole(self) -> None:
+    def mark_whole(self, modes: Mapping[str, str]) -> None:
         def mark() -> None:
-            self.redis.writing().whole = True
+            held = self.redis.writing()
+            held.authorities |= modes
+            held.whole = True
 
+        self._set_up |= modes
         self.world.ask(mark)
 
     def set_authority(self, la: str, mode: str) -> None:
