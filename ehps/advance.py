@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 import orjson
@@ -22,7 +23,7 @@ from ehps.library import Library
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.members import decide, join_or_leave
 from ehps.policy import Look, Scene, required, settled
-from ehps.rescore import fail, tell, tell_score
+from ehps.rescore import fail, tell
 from ehps.scoring import FACT_KINDS, Course
 from ehps.state import Family
 from ehps.stepdown import start_quiet
@@ -109,17 +110,17 @@ def advance(
     batch = Batch.load(snapshot.partition, snapshot.families, snapshot.due, library, partition_id)
     scenes = _scenes(batch, records)
     course = Course(batch, records, scenes)
-    for number, (record, scene) in enumerate(zip(records, scenes, strict=True)):
-        _apply(batch, course, number, record, scene)
-    course.keep()
+    for number in course.rest:
+        _apply(batch, course, number, records[number], scenes[number])
+    states, timers = course.keep()
     offset = records[-1].offset + 1 if records else snapshot.offset
     return Step(
         offset,
         batch.partition.encode(),
-        batch.changed_states(),
-        batch.changed_timers(),
+        states | batch.changed_states(),
+        timers | batch.changed_timers(),
         batch.alerts,
-        batch.scores,
+        sorted(course.scores + batch.scores, key=attrgetter("offset")),
         len(records),
     )
 
@@ -215,11 +216,7 @@ def _of_family(
 def _judge(
     batch: Batch, course: Course, number: int, record: LogRecord, scene: Scene, family: Family
 ) -> None:
-    """A record with facts: most move the score alone; where more may follow, the family is looked at."""
-    calm = course.calm(number)
-    if calm is not None and not _expects(family):
-        tell_score(batch, scene, record.offset, record.family, family, *calm)
-        return
+    """A record with facts: if it told something new, the family is looked at."""
     change = course.change(number)
     if change is None:
         return
@@ -229,13 +226,3 @@ def _judge(
     if number in course.restarts and family.below_since is not None:
         start_quiet(scene.content, family, look.row.spells, scene.day)
         batch.note_timer(record.family, family)
-
-
-def _expects(family: Family) -> bool:
-    """Whether something said or timed before makes every record of the family matter."""
-    return (
-        family.band > 0
-        or family.below_since is not None
-        or family.above_on is not None
-        or family.timed()
-    )

@@ -26,7 +26,7 @@ _SOURCES = (
     _ALWAYS | {"health", "education"},
 )
 """Sources that a family should have, by `sources_index`."""
-_BLANK = Family().encode()
+BLANK = Family().encode()
 """Bytes of a family of which nothing is known: not stored where none is stored."""
 _ON_ROLL, _UNDER_FIVE = SPELLS.index("on_roll"), STATES.index("child_under_5")
 Bits = TypeVar("Bits", int, Ints)
@@ -120,7 +120,7 @@ class Batch:
     def changed_states(self) -> dict[str, bytes]:
         """Bytes of the families whose state is not what was read."""
         encoded = {key: family.encode() for key, family in self.families.items()}
-        return {key: value for key, value in encoded.items() if value != (self.raw[key] or _BLANK)}
+        return {key: value for key, value in encoded.items() if value != (self.raw[key] or BLANK)}
 
     def changed_timers(self) -> dict[tuple[str, str], int | None]:
         """Next timer of every family whose next timer is another than was read."""

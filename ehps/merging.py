@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,11 +41,11 @@ def told(records: Sequence[LogRecord], numbers: Sequence[int], known: Ints, toda
     return Told(facts, number, age <= KEPT_OF[facts["kind"]])
 
 
-def merged(news: Told, families: Sequence[Family], owner: Ints) -> Timeline:
-    """Told facts in what the families held; `owner` is the index of each record's family, by record number."""
+def merged(news: Told, held: Sequence[bytes], owner: Ints) -> Timeline:
+    """Told facts in what families held; `owner` is the index of each record's family, by record number."""
     number = news.number[news.kept]
     facts = news.facts.take(np.flatnonzero(news.kept))
-    return timeline([family.facts for family in families], facts, owner[number], number)
+    return timeline(held, facts, owner[number], number)
 
 
 def cut(line: Timeline, family: Family, number: int, today: int) -> None:
@@ -83,31 +83,28 @@ def restarts(news: Told, records: Sequence[LogRecord]) -> set[int]:
     return {number for number in moved if records[number].kind == RecordKind.EVENT}
 
 
-def countable(line: Timeline, families: Sequence[Family]) -> Timeline:
-    """The versions that count: not those of people who left."""
+def countable(line: Timeline, gone: Mapping[int, list[int]]) -> Timeline:
+    """The versions that count: not those of people who left, whose hashes `gone` holds by index of their family."""
     hidden = np.zeros(len(line.facts), bool)
-    for owner, family in enumerate(families):
-        if gone := family.gone():
-            part = slice(line.starts[owner], line.starts[owner + 1])
-            hidden[part] = np.isin(line.facts["person"][part], gone)
+    for owner, people in gone.items():
+        part = slice(line.starts[owner], line.starts[owner + 1])
+        hidden[part] = np.isin(line.facts["person"][part], people)
     return line.only(~hidden) if hidden.any() else line
 
 
-def keep(
-    line: Timeline, changed: Ints, families: Sequence[Family], owner: Ints, today: Ints
-) -> None:
-    """Give families their new sets: what stands, less what was past keeping on the day of the last change.
+def keep(line: Timeline, changed: Ints, owner: Ints, today: Ints) -> dict[int, bytes]:
+    """The new sets of families that changed: what stands, less what was past keeping on the day of the last change.
 
     Args:
         changed: the records that changed a set.
         owner, today: index of the family, and the day, of each record by number.
+
+    Returns:
+        Bytes of the facts, by index of the family.
     """
-    day = np.zeros(len(families), np.int64)
+    day = np.zeros(len(line.starts) - 1, np.int64)
     np.maximum.at(day, owner[changed], today[changed])
     kept = np.flatnonzero(line.standing() & (np.repeat(day, np.diff(line.starts)) <= line.last))
-    raw, bounds = (
-        line.facts.take(kept).tobytes(),
-        np.searchsorted(kept, line.starts) * FACT.itemsize,
-    )
-    for place in np.unique(owner[changed]).tolist():
-        families[place].facts = raw[bounds[place] : bounds[place + 1]]
+    bounds = (np.searchsorted(kept, line.starts) * FACT.itemsize).tolist()
+    raw = line.facts.take(kept).tobytes()
+    return {at: raw[bounds[at] : bounds[at + 1]] for at in np.unique(owner[changed]).tolist()}

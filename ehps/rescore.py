@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ehps.alerts import ended, raise_alert, score_output, unscored_output
+from ehps.alerts import ended, raise_alert, score_writer, unscored_output
 from ehps.batch import Batch, sources_index, too_little_heard
 from ehps.calendar import local_day, local_day_of, start_of_day
 from ehps.facts import VOID, Facts
@@ -39,8 +39,7 @@ def tell(batch: Batch, scene: Scene, look: Look, before: Before, cause: str) -> 
     family = look.family
     if before.undone and family.case.standing:
         withdraw(batch, scene, look, before.facts(scene.day))
-    sources = sources_index(look.row.spells, look.row.states)
-    tell_score(batch, scene, scene.offset, look.key, family, look.row.score, sources)
+    _tell_score(batch, scene, look)
     fall_back(scene, look, before.score)
     for draft in drafts(scene, look):
         batch.alerts += raise_alert(scene, look, draft, batch.next_sequence, cause)
@@ -49,24 +48,16 @@ def tell(batch: Batch, scene: Scene, look: Look, before: Before, cause: str) -> 
     batch.note_timer(look.key, family)
 
 
-def tell_score(
-    batch: Batch, scene: Scene, offset: int, key: str, family: Family, score: int, sources: int
-) -> None:
-    """Tell the score if it, or what it rests on, is other than last told.
-
-    Args:
-        offset: of the record; the scene's may be that of another, as most records need no scene of their own.
-        score: units.
-        sources: which sources the family should have (`sources_index`).
-    """
-    insufficient = too_little_heard(scene, sources)
+def _tell_score(batch: Batch, scene: Scene, look: Look) -> None:
+    """Tell the score if it, or what it rests on, is other than last told."""
+    family, score = look.family, look.row.score
+    insufficient = too_little_heard(scene, sources_index(look.row.spells, look.row.states))
     if family.score == score and family.insufficient == insufficient and not family.unscored:
         return
     family.unscored, family.score, family.insufficient = False, score, insufficient
-    sequence = batch.next_sequence(offset)
-    batch.scores.append(
-        score_output(scene, offset, key, score, sequence, insufficient=insufficient)
-    )
+    sequence = batch.next_sequence(scene.offset)
+    write = score_writer(scene)
+    batch.scores.append(write(scene.offset, look.key, score, sequence, insufficient))
 
 
 def fail(batch: Batch, scene: Scene, key: str, family: Family) -> None:

@@ -1,30 +1,35 @@
 """What a batch's facts come to: features of all its records at once, before the first of them is judged.
 
 Families stand apart where what is kept after one record depends on what was kept after the one before: those near their
-bound, and those whose household changes in the batch. Theirs is worked out when its turn comes, by the same code.
+bound, and those whose household changes in the batch. Theirs is worked out when its turn comes, by the same code. Most
+of the others are calm (`ehps.calm`): their scores are told at once, and their records are not judged one by one.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import count, repeat
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ehps import calm
+from ehps.alerts import Output
 from ehps.batch import Batch, sources_index
 from ehps.calendar import Bools, Ints, local_day
+from ehps.calm import Held, Seen
 from ehps.compiled import Compiled
-from ehps.facts import SPELLS, WIRE_BYTES, Facts
-from ehps.kernel import Features, Row, Rows, features, pack_births
+from ehps.errors import NothingInForce
+from ehps.facts import BIRTH, SPELLS, WIRE_BYTES, Facts
+from ehps.kernel import Features, Row, Rows, features
 from ehps.library import Content
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.merging import account, countable, cut, keep, merged, restarts, told
-from ehps.policy import Scene, required, row_of
+from ehps.policy import Scene, row_of
+from ehps.ragged import Ragged, picked
 from ehps.rescore import Before
-from ehps.state import Family
+from ehps.state import NONE
 from ehps.stepdown import reviewable
 from ehps.timeline import Timeline
 
@@ -32,6 +37,8 @@ BLOCK_FACTS = 32768
 """Facts in one call of the kernel: so many that what its array operations cost by themselves is small beside them."""
 
 FACT_KINDS = frozenset({RecordKind.EVENT, RecordKind.RETRACTION})
+_UNKNOWN = -1 << 62
+"""In place of a score that was not, or could not be, worked out: below every line, so that somebody looks."""
 
 
 class Sight(NamedTuple):
@@ -39,27 +46,40 @@ class Sight(NamedTuple):
 
     Args:
         line: the versions that count.
+        births: days of birth of each family's children.
         owner: index of the family of each record, by the record's number.
     """
 
     line: Timeline
-    families: Sequence[Family]
+    births: Ragged
     owner: Ints
 
-    def rows(self, scene: Scene, after: Ints, owners: Ints, today: Ints) -> Rows:
+    def rows(self, since: int, after: Ints, owners: Ints, today: Ints) -> Rows:
         """What these families held after these records, as the kernel takes it."""
-        index, starts = self.line.rows(after, owners, today)
-        births = pack_births([self.families[owner].births() for owner in owners.tolist()])
         line = self.line
-        return Rows(line.facts.take(index), line.days[index], starts, today, births, scene.since)
+        index, starts = line.rows(after, owners, today)
+        row, child = picked(self.births.starts, owners)
+        born = np.stack((row, self.births.values[child].astype(np.int64)), axis=1)
+        return Rows(line.facts.take(index), line.days[index], starts, today, born, since)
 
 
 class Block(NamedTuple):
-    """Rows that were worked out in one call of the kernel."""
+    """Rows that were worked out in one call of the kernel.
+
+    Args:
+        number: the record of each row; the row is its family after it.
+        before: units just before it, of a family with a band to fall back from; else `_UNKNOWN`.
+    """
 
     sight: Sight
     rows: Rows
     found: Features
+    number: Ints
+    before: Ints
+
+    def owners(self) -> Ints:
+        """Index of each row's family."""
+        return self.sight.owner[self.number]
 
 
 class Change(NamedTuple):
@@ -81,152 +101,218 @@ class Change(NamedTuple):
 
 
 class Course:
-    """The facts of a batch in the course of its records, which are asked for by number, in order."""
+    """The facts of a batch in the course of its records, which are asked for by number, in order.
+
+    Attributes:
+        rest: numbers of the records to be judged one by one, which are those of no calm family.
+        restarts: of those after which quiet days start again.
+        scores: what is told of calm families, in order.
+    """
 
     def __init__(
         self, batch: Batch, records: Sequence[LogRecord], scenes: Sequence[Scene | None]
     ) -> None:
-        """Work out all families but those that stand apart."""
-        self._batch, self._records, self._scenes = batch, records, scenes
-        known = np.array([scene.at if scene else 0 for scene in scenes], np.int64)
-        self._today = local_day(known)
-        numbers = [n for n, record in enumerate(records) if record.compact[0] in FACT_KINDS]
-        met = {id(scene): scene for scene in scenes if scene is not None}.values()
-        self._contents = {(scene.compiled, scene.since) for scene in met}
-        self._told = told(records, numbers, known, self._today)
-        self.restarts = restarts(self._told, records)
-        self._changes: dict[int, tuple[Block, int]] = {}
-        self._calm: dict[int, tuple[int, int]] = {}
-        self._scores_before: dict[int, int] = {}
-        self._apart = _apart(batch, records, numbers)
-        self._index, self._sight, self._line, self._moved = self._together(numbers)
+        """Work out all families but those that stand apart, and tell the calm ones' scores.
 
-    def calm(self, number: int) -> tuple[int, int] | None:
-        """(score in units, `sources_index`) after a record that asks for no more than to tell the score."""
-        if self._apart and self._records[number].family in self._apart:
-            self._alone(number)
-        return self._calm.get(number)
+        Raises:
+            NothingInForce: no control is in force in the authority of a record with facts.
+        """
+        self._batch, self._records = batch, records
+        kinds = np.array([record.compact[0] for record in records], np.uint8)
+        numbers = np.flatnonzero(np.isin(kinds, list(FACT_KINDS)))
+        self._scenes, self._scene_of = _distinct(scenes)
+        if (self._scene_of[numbers] < 0).any():
+            raise NothingInForce
+        known = np.array([*(scene.at for scene in self._scenes), 0], np.int64)[self._scene_of]
+        self._today = local_day(known)
+        self._told = told(records, numbers.tolist(), known, self._today)
+        self.restarts = restarts(self._told, records)
+        keys = [records[number].family for number in numbers.tolist()]
+        self._index = {key: at for at, key in enumerate(dict.fromkeys(keys))}
+        self._owner = np.zeros(len(records), np.int64)
+        self._owner[numbers] = [self._index[key] for key in keys]
+        self._held = Held.of(batch.raw, list(self._index))
+        self._apart = self._held.room() < self._facts_most(numbers)
+        self._apart |= self._families_with(kinds == RecordKind.MEMBERSHIP)
+        self._sight, self._line, self._moved, blocks = self._together(numbers)
+        self._calm = self._calm_throughout(blocks)
+        self._calm &= ~self._families_with(kinds == RecordKind.DECISION)
+        self.scores, self._head = self._tell_calm(blocks)
+        self._changes = {n: change for block in blocks for n, change in self._of_others(block)}
+        judged = np.ones(len(records), bool)
+        judged[numbers] = ~self._calm[self._owner[numbers]]
+        self.rest: list[int] = np.flatnonzero(judged).tolist()
 
     def change(self, number: int) -> Change | None:
-        """What the record changed, asked after `calm`; None: it told nothing new."""
-        found = self._changes.get(number)
-        return None if found is None else Change(*found)
+        """What the record changed; None: it told nothing new."""
+        if self._apart[self._owner[number]]:
+            self._alone(number)
+        return self._changes.get(number)
 
     def before(self, number: int, change: Change) -> Before:
         """The record's family just before it."""
-        scene, sight = self._scene(number), change.block.sight
-        line, owner = sight.line, int(sight.owner[number])
+        line, owner = change.block.sight.line, int(change.block.sight.owner[number])
+        scene = self._scene(number)
 
         def facts(day: int) -> Facts:
             return line.facts_at(number - 1, owner, day)
 
         def score() -> int:
-            known = self._scores_before.get(number)
-            family = sight.families[owner]
-            return row_of(scene, family, facts(scene.day)).score if known is None else known
+            known = int(change.block.before[change.at])
+            if known != _UNKNOWN:
+                return known
+            family = self._batch.family(self._records[number].family)
+            return row_of(scene, family, facts(scene.day)).score
 
         return Before(facts, score, undone=number in line.replaced)
 
     def facts(self, number: int, key: str, day: int) -> Facts:
         """A family's facts that count on `day`, just before a record."""
         owner = self._index.get(key)
-        if owner is None:
+        if owner is None or self._apart[owner]:
             return self._batch.family(key).counted(day)
         return self._sight.line.facts_at(number - 1, owner, day)
 
-    def keep(self) -> None:
-        """Give the families that do not stand apart their new sets."""
-        keep(self._line, self._moved, self._sight.families, self._sight.owner, self._today)
+    def keep(self) -> tuple[dict[str, bytes], dict[tuple[str, str], int | None]]:
+        """Give the families that do not stand apart their new sets.
 
-    def _together(self, numbers: Sequence[int]) -> tuple[dict[str, int], Sight, Timeline, Ints]:
-        records, news = self._records, self._told
-        if self._apart:
-            numbers = [n for n in numbers if records[n].family not in self._apart]
-            news = news.only(np.isin(news.number, numbers))
-        keys = dict.fromkeys(records[number].family for number in numbers)
-        index = {key: at for at, key in enumerate(keys)}
-        owner = np.zeros(len(records), np.int64)
-        owner[numbers] = [index[records[number].family] for number in numbers]
-        families = [self._batch.family(key) for key in keys]
-        line = merged(news, families, owner)
+        Returns:
+            Of the calm ones that changed: new bytes, and when the next timer is due where that is new.
+        """
+        kept = keep(self._line, self._moved, self._owner, self._today)
+        for owner in [owner for owner in kept if not self._calm[owner]]:
+            self._batch.family(self._held.keys[owner]).facts = kept.pop(owner)
+        return calm.states(self._held, self._head, kept), calm.timers(self._held, self._head)
+
+    def _families_with(self, chosen: Bools) -> Bools:
+        """By index: the families that one of the chosen records is of."""
+        found = np.zeros(len(self._index), bool)
+        for number in np.flatnonzero(chosen).tolist():
+            owner = self._index.get(self._records[number].family)
+            if owner is not None:
+                found[owner] = True
+        return found
+
+    def _facts_most(self, numbers: Ints) -> Ints:
+        """By index: no more facts than these are told of a family in the batch."""
+        most = max((len(self._records[number].compact) for number in numbers.tolist()), default=0)
+        times = np.bincount(self._owner[numbers], minlength=len(self._index))
+        facts: Ints = times * ((most - HEAD_BYTES) // WIRE_BYTES)
+        return facts
+
+    def _together(self, numbers: Ints) -> tuple[Sight, Timeline, Ints, list[Block]]:
+        news, held, owner = self._told, self._held, self._owner
+        if self._apart.any():
+            numbers = numbers[~self._apart[owner[numbers]]]
+            news = news.only(~self._apart[owner[news.number]])
+        line = merged(news, held.facts(), owner)
         changed = line.changed()
-        account(news, numbers, len(changed), len(changed), self._batch.partition)
-        sight = Sight(countable(line, families), families, owner)
-        self._work_out(sight, changed)
-        return index, sight, line, changed
+        account(news, numbers.tolist(), len(changed), len(changed), self._batch.partition)
+        gone = {at: self._batch.family(held.keys[at]).gone() for at in held.with_gone()}
+        sight = Sight(countable(line, gone), held.births(), owner)
+        banded = held.head["band"] > 0
+        return sight, line, changed, self._work_out(sight, changed, banded)
 
     def _alone(self, number: int) -> None:
         family, today = self._batch.family(self._records[number].family), int(self._today[number])
         news, owner = self._told.only(self._told.number == number), np.zeros_like(self._today)
-        line = merged(news, [family], owner)
+        line = merged(news, [family.facts], owner)
         changed = len(line.changed())
         cut(line, family, number, today)
         remain = line.changed()
         account(news, [number], changed, len(remain), self._batch.partition)
-        self._work_out(Sight(countable(line, [family]), [family], owner), remain)
-        keep(line, remain, [family], owner, self._today)
+        births = Ragged.of([family.births()], BIRTH)
+        sight = Sight(countable(line, {0: family.gone()}), births, owner)
+        for block in self._work_out(sight, remain, np.array([family.band > 0])):
+            self._changes[number] = Change(block, 0)
+        family.facts = keep(line, remain, owner, self._today).get(0, family.facts)
 
-    def _work_out(self, sight: Sight, numbers: Ints) -> None:
-        """Features after these records, a block at a time."""
+    def _work_out(self, sight: Sight, numbers: Ints, banded: Bools) -> list[Block]:
+        """Features after these records, a block at a time; those just before them of `banded` families."""
+        blocks: list[Block] = []
         for part in filter(len, self._by_content(numbers)):
-            self._note_scores_before(sight, part)
+            before = self._scores_before(sight, part, banded)
             size = np.diff(sight.line.starts)[sight.owner[part]]
-            block = np.cumsum(size) // BLOCK_FACTS
-            for piece in np.split(part, np.flatnonzero(np.diff(block)) + 1):
-                self._block(sight, piece)
+            cuts = np.flatnonzero(np.diff(np.cumsum(size) // BLOCK_FACTS)) + 1
+            pieces = zip(np.split(part, cuts), np.split(before, cuts), strict=True)
+            blocks += [self._block(sight, piece, scores) for piece, scores in pieces]
+        return blocks
 
     def _by_content(self, numbers: Ints) -> Iterator[Ints]:
-        """The numbers by what is in force at them, and in which authority."""
-        if len(self._contents) == 1:
-            yield numbers
-            return
-        scenes = [self._scene(number) for number in numbers.tolist()]
-        for compiled, since in self._contents:
-            these = [scene.compiled is compiled and scene.since == since for scene in scenes]
-            yield numbers[these]
+        """The numbers by what is in force at them, and since when their authority has been listened to."""
+        contents = [(scene.compiled, scene.since) for scene in self._scenes]
+        for content in dict.fromkeys(contents):
+            yield numbers[np.array([held == content for held in contents])[self._scene_of[numbers]]]
 
-    def _block(self, sight: Sight, numbers: Ints) -> None:
+    def _block(self, sight: Sight, numbers: Ints, before: Ints) -> Block:
         scene, owners = self._scene(int(numbers[0])), sight.owner[numbers]
-        rows = sight.rows(scene, numbers, owners, self._today[numbers])
-        found = features(scene.compiled, rows)
-        block = Block(sight, rows, found)
-        self._changes.update(zip(numbers.tolist(), zip(repeat(block), count()), strict=False))
-        calm = np.flatnonzero(~_loud(scene.compiled, found) & ~sight.line.undoes(numbers))
-        sources = sources_index(found.spells[calm], found.states[calm])
-        told = zip(found.score[calm].tolist(), sources.tolist(), strict=True)
-        self._calm.update(zip(numbers[calm].tolist(), told, strict=True))
+        rows = sight.rows(scene.since, numbers, owners, self._today[numbers])
+        return Block(sight, rows, features(scene.compiled, rows), numbers, before)
 
-    def _note_scores_before(self, sight: Sight, numbers: Ints) -> None:
-        """Just before a record, of families with a band to fall back from."""
-        banded = np.array([family.band > 0 for family in sight.families], bool)
-        part = numbers[banded[sight.owner[numbers]]]
-        if len(part):
+    def _scores_before(self, sight: Sight, numbers: Ints, banded: Bools) -> Ints:
+        scores = np.full(len(numbers), _UNKNOWN)
+        chosen = np.flatnonzero(banded[sight.owner[numbers]])
+        if len(chosen):
+            part = numbers[chosen]
             scene, owners = self._scene(int(part[0])), sight.owner[part]
-            rows = sight.rows(scene, part - 1, owners, self._today[part])
+            rows = sight.rows(scene.since, part - 1, owners, self._today[part])
             found = features(scene.compiled, rows, with_rules=False)
-            known = zip(part.tolist(), found.score.tolist(), found.failed.tolist(), strict=True)
-            self._scores_before |= {number: score for number, score, failed in known if not failed}
+            scores[chosen] = np.where(found.failed, _UNKNOWN, found.score)
+        return scores
+
+    def _calm_throughout(self, blocks: Sequence[Block]) -> Bools:
+        """By index: families that none of the records makes loud."""
+        held = self._held
+        calm = held.still(max(self._today, default=0)) & ~self._apart
+        for block in blocks:
+            owners, compiled = block.owners(), self._scene(int(block.number[0])).compiled
+            loud = _loud(compiled, block.found, held.head[owners], block.before)
+            calm[owners[loud | block.sight.line.undoes(block.number)]] = False
+        return calm
+
+    def _tell_calm(self, blocks: Sequence[Block]) -> tuple[list[Output], NDArray[np.void]]:
+        parts = [self._seen(block, self._calm[block.owners()]) for block in blocks]
+        if not parts:
+            return [], self._held.head
+        seen = Seen(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return calm.tell(self._held, seen, self._scenes, self._records[0].offset)
+
+    def _seen(self, block: Block, chosen: Bools) -> Seen:
+        number, owner, found = block.number[chosen], block.owners()[chosen], block.found
+        scene, day = self._scene_of[number], self._today[number]
+        sources = sources_index(found.spells[chosen], found.states[chosen])
+        return Seen(number, owner, scene, day, found.score[chosen], sources)
+
+    def _of_others(self, block: Block) -> Iterator[tuple[int, Change]]:
+        """The records of families that are not calm, and what they changed."""
+        for at in np.flatnonzero(~self._calm[block.owners()]).tolist():
+            yield int(block.number[at]), Change(block, at)
 
     def _scene(self, number: int) -> Scene:
-        return required(self._scenes[number])
+        return self._scenes[int(self._scene_of[number])]
 
 
-def _apart(batch: Batch, records: Sequence[LogRecord], numbers: Sequence[int]) -> set[str]:
-    """Families whose household changes, and those that may come to their bound within the batch."""
-    apart = {record.family for record in records if record.compact[0] == RecordKind.MEMBERSHIP}
-    bytes_most = max((len(records[number].compact) for number in numbers), default=0)
-    facts_most = (bytes_most - HEAD_BYTES) // WIRE_BYTES
-    told = Counter([records[number].family for number in numbers])
-    return apart | {
-        key for key, times in told.items() if times * facts_most > batch.family(key).room()
-    }
+def _distinct(scenes: Sequence[Scene | None]) -> tuple[list[Scene], Ints]:
+    """The scenes, each once, and the index of each record's among them; -1: it has none."""
+    met = {id(scene): scene for scene in scenes if scene is not None}
+    place = {name: at for at, name in enumerate(met)}
+    return list(met.values()), np.array([place.get(id(scene), -1) for scene in scenes], np.int64)
 
 
-def _loud(compiled: Compiled, found: Features) -> Bools:
-    """Rows that may call for an alert or a timer, or failed."""
-    loud: Bools = found.score >= compiled.lines[0]
+def _loud(compiled: Compiled, found: Features, head: NDArray[np.void], before: Ints) -> Bools:
+    """Rows that may call for an alert, that move the family's band or what it waits for, or that failed.
+
+    Args:
+        head: of each row's family, as read (`HEAD`).
+        before: its score just before, where it had a band.
+    """
+    band, watched = head["band"], head["above"] != NONE
+    loud: Bools = np.searchsorted(compiled.lines, found.score, side="right") > band
+    loud |= (band > 0) & (np.minimum(found.score, before) < compiled.down)
     loud |= (found.rules != 0) | (found.pending != 0) | found.failed
-    return loud | _reviewable(compiled.content)[found.spells]
+    stays = _reviewable(compiled.content)[found.spells] == watched
+    loud |= ~stays | watched & (found.score < compiled.down)
+    return loud
 
 
 @lru_cache(maxsize=64)

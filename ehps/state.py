@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import orjson
@@ -111,9 +111,25 @@ class Case:
         return cls(**document)
 
 
-_HEAD = struct.Struct("<BBBBqiiqI")
-_SCORED, _INSUFFICIENT, _OVER, _UNSCORED, _GONE = 1, 2, 4, 8, 16
-_NONE = -1
+HEAD: Final = np.dtype(
+    [
+        ("version", "u1"),
+        ("flags", "u1"),
+        ("band", "u1"),
+        ("children", "u1"),  # so many days of birth follow the head
+        ("score", "<i8"),
+        ("below", "<i4"),
+        ("above", "<i4"),
+        ("due", "<i8"),  # the case's next timer
+        ("size", "<u4"),  # bytes of the case, which follow the days of birth; the rest are facts
+    ]
+)
+"""What a family's bytes begin with; its fields are told at `Family`."""
+_HEAD = struct.Struct("<BBBBqiiqI")  # the same: faster for one, as the other is for many
+SCORED, INSUFFICIENT, _OVER, UNSCORED, GONE = 1, 2, 4, 8, 16
+"""Flags of a head."""
+NONE = -1
+"""No day, no timer."""
 
 
 class Family:
@@ -145,7 +161,7 @@ class Family:
         self._case: Case | None = None
         if raw is None:
             self._case_raw, self.facts, self._births = b"", b"", b""
-            self._due, self._gone = _NONE, False
+            self._due, self._gone = NONE, False
             self.score: int | None = None
             self.below_since: int | None = None
             self.above_on: int | None = None
@@ -154,18 +170,15 @@ class Family:
         version, flags, self.band, children, score, below, above, self._due, size = (
             _HEAD.unpack_from(raw)
         )
-        if version != SCHEMA_VERSION:
-            raise InvariantBroken(
-                f"a family state has schema version {version}; this process reads {SCHEMA_VERSION}"
-            )
+        require_version(version)
         at = _HEAD.size + 4 * children
         self._births = raw[_HEAD.size : at]
         self._case_raw, self.facts = raw[at : at + size], raw[at + size :]
-        self.score = score if flags & _SCORED else None
-        self.below_since = None if below == _NONE else below
-        self.above_on = None if above == _NONE else above
-        self.insufficient, self.over = bool(flags & _INSUFFICIENT), bool(flags & _OVER)
-        self.unscored, self._gone = bool(flags & _UNSCORED), bool(flags & _GONE)
+        self.score = score if flags & SCORED else None
+        self.below_since = None if below == NONE else below
+        self.above_on = None if above == NONE else above
+        self.insufficient, self.over = bool(flags & INSUFFICIENT), bool(flags & _OVER)
+        self.unscored, self._gone = bool(flags & UNSCORED), bool(flags & GONE)
 
     @property
     def case(self) -> Case:
@@ -176,18 +189,18 @@ class Family:
 
     def timed(self) -> bool:
         """Whether its case has a timer."""
-        return self._due != _NONE if self._case is None else bool(self._case.timers)
+        return self._due != NONE if self._case is None else bool(self._case.timers)
 
     def due(self) -> int | None:
         """Log time of the next timer, or of the next look at whether the score fell below the line."""
         due = self._next_timer()
         if self.above_on is None:
-            return None if due == _NONE else due
-        watch = start_of_day(self.above_on + LOOK_AGAIN_DAYS)
-        return watch if due == _NONE else min(watch, due)
+            return None if due == NONE else due
+        watch = look_again(self.above_on)
+        return watch if due == NONE else min(watch, due)
 
     def _next_timer(self) -> int:
-        return self._due if self._case is None else min(self._case.timers.values(), default=_NONE)
+        return self._due if self._case is None else min(self._case.timers.values(), default=NONE)
 
     def births(self) -> bytes:
         """Days of birth of the children, unborn included, as the kernel takes them: 32-bit integers."""
@@ -221,19 +234,36 @@ class Family:
         births = self.births()
         gone = self._gone if case is None else bool(case.gone())
         flags = (
-            _SCORED * (self.score is not None)
-            | _INSUFFICIENT * self.insufficient
+            SCORED * (self.score is not None)
+            | INSUFFICIENT * self.insufficient
             | _OVER * self.over
-            | _UNSCORED * self.unscored
-            | _GONE * gone
+            | UNSCORED * self.unscored
+            | GONE * gone
         )
-        below = _NONE if self.below_since is None else self.below_since
-        above = _NONE if self.above_on is None else self.above_on
+        below = NONE if self.below_since is None else self.below_since
+        above = NONE if self.above_on is None else self.above_on
         head = _HEAD.pack(
             SCHEMA_VERSION, flags, self.band, len(births) // 4, self.score or 0, below, above,
             self._next_timer(), len(raw),
         )  # fmt: skip
         return b"".join((head, births, raw, self.facts))
+
+
+def look_again(above_on: int) -> int:
+    """When a family whose score was above the down line on a day is looked at again, log time in seconds."""
+    return start_of_day(above_on + LOOK_AGAIN_DAYS)
+
+
+def require_version(version: int) -> None:
+    """Refuse a family's bytes of another schema version.
+
+    Raises:
+        InvariantBroken: it is another.
+    """
+    if version != SCHEMA_VERSION:
+        raise InvariantBroken(
+            f"a family state has schema version {version}; this process reads {SCHEMA_VERSION}"
+        )
 
 
 def counting_on(facts: Facts, gone: list[int], day: int) -> Facts:

@@ -1,0 +1,181 @@
+"""Calm families: those of which a batch asks no more than to tell their scores. They are most, and are told in columns.
+
+A family is calm in a batch if nothing of it waits in time (no timer, no look whether its score fell), nobody joined it,
+left it or decided on it, and none of its records undoes a fact, moves its band, meets a combination or finds it open
+where it may be stepped down. From a look at it (`ehps.rescore.tell`) its score alone would follow, and of its state the
+head and the facts alone would change: so that is all that is worked out, for all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ehps.alerts import Output, score_writer
+from ehps.batch import BLANK, too_little_heard
+from ehps.calendar import Bools, Ints
+from ehps.catalogue import FACTS_MAX
+from ehps.facts import BIRTH, FACT
+from ehps.policy import Scene
+from ehps.ragged import Ragged
+from ehps.state import (
+    GONE,
+    HEAD,
+    INSUFFICIENT,
+    LOOK_AGAIN_DAYS,
+    NONE,
+    SCORED,
+    UNSCORED,
+    look_again,
+    require_version,
+)
+from schemas.links import authority_of
+
+
+class Held(NamedTuple):
+    """Families as they were read, one entry each: `head` in columns (`HEAD`), `facts_at` where their facts begin."""
+
+    keys: Sequence[str]
+    raw: Sequence[bytes]
+    head: NDArray[np.void]
+    facts_at: list[int]
+
+    @classmethod
+    def of(cls, states: Mapping[str, bytes | None], keys: Sequence[str]) -> Self:
+        """Of these families.
+
+        Raises:
+            InvariantBroken: bytes of another schema version.
+        """
+        raw = [states[key] or BLANK for key in keys]
+        head = np.frombuffer(b"".join([state[: HEAD.itemsize] for state in raw]), HEAD)
+        for version in np.unique(head["version"]).tolist():
+            require_version(version)
+        children = head["children"].astype(np.int64) * BIRTH.itemsize
+        return cls(keys, raw, head, (HEAD.itemsize + children + head["size"]).tolist())
+
+    def births(self) -> Ragged:
+        """Days of birth of each family's children."""
+        start = HEAD.itemsize
+        parts = [
+            state[start : start + BIRTH.itemsize * children]
+            for state, children in zip(self.raw, self.head["children"].tolist(), strict=True)
+        ]
+        return Ragged.of(parts, BIRTH)
+
+    def facts(self) -> list[bytes]:
+        """Each family's facts."""
+        return [state[at:] for state, at in zip(self.raw, self.facts_at, strict=True)]
+
+    def room(self) -> Ints:
+        """Facts that surely fit within each family's bound, whatever their class."""
+        sizes = np.array([len(state) for state in self.raw], np.int64) - self.facts_at
+        return FACTS_MAX - sizes // FACT.itemsize
+
+    def with_gone(self) -> list[int]:
+        """Index of each family of which some people's facts do not count."""
+        found: list[int] = np.flatnonzero(self.head["flags"] & GONE).tolist()
+        return found
+
+    def still(self, day: int) -> Bools:
+        """Families from which nobody is gone and of which nothing is due by `day`: no timer, no look at the score."""
+        head = self.head
+        unwatched = head["above"] == NONE
+        still: Bools = (head["flags"] & GONE == 0) & (head["due"] == NONE) & (head["below"] == NONE)
+        still &= unwatched | (head["above"] + LOOK_AGAIN_DAYS > day)
+        return still
+
+
+class Seen(NamedTuple):
+    """Calm families after records, in columns.
+
+    Args:
+        number: of the record.
+        owner: index of the family.
+        scene: index of the scene.
+        day: days since 1970.
+        score: units.
+        sources: which sources the family should have (`sources_index`).
+    """
+
+    number: Ints
+    owner: Ints
+    scene: Ints
+    day: Ints
+    score: Ints
+    sources: Ints
+
+
+def tell(
+    held: Held, seen: Seen, scenes: Sequence[Scene], offset: int
+) -> tuple[list[Output], NDArray[np.void]]:
+    """Every score that is other than last told, or rests on other sources.
+
+    Args:
+        offset: of record 0.
+
+    Returns:
+        The messages in order, and the heads of all families that remember them.
+    """
+    seen = Seen(*(column[np.lexsort((seen.number, seen.owner))] for column in seen))
+    lacks = [[too_little_heard(scene, sources) for sources in range(4)] for scene in scenes]
+    lacking = np.array(lacks, bool).reshape(-1, 4)[seen.scene, seen.sources]
+    first, before = _changes(seen.owner), held.head[seen.owner]
+    unsaid = first & (before["flags"] & (SCORED | UNSCORED) != SCORED)
+    score = np.where(first, before["score"], np.roll(seen.score, 1))
+    lacked = np.where(first, before["flags"] & INSUFFICIENT > 0, np.roll(lacking, 1))
+    says = np.flatnonzero(unsaid | (seen.score != score) | (lacking != lacked))
+    says = says[np.argsort(seen.number[says])]
+    columns = (seen.scene, seen.number + offset, seen.owner, seen.score, lacking)
+    writers, keys = [score_writer(scene) for scene in scenes], held.keys
+    outputs = [
+        writers[scene](at, keys[owner], units, 0, lacks)
+        for scene, at, owner, units, lacks in zip(*(c[says].tolist() for c in columns), strict=True)
+    ]
+    last = np.roll(first, -1)
+    return outputs, _remembered(held, Seen(*(column[last] for column in seen)), lacking[last])
+
+
+def _changes(owner: Ints) -> Bools:
+    """Where another family begins; the first is one, so that a roll of them says where each ends."""
+    first = np.ones(len(owner), bool)
+    first[1:] = owner[1:] != owner[:-1]
+    return first
+
+
+def _remembered(held: Held, last: Seen, lacking: Bools) -> NDArray[np.void]:
+    """Heads after what was last seen of each family."""
+    head, at = held.head.copy(), last.owner
+    kept = head["flags"][at] & ~np.uint8(INSUFFICIENT | UNSCORED)
+    head["flags"][at] = kept | np.where(lacking, np.uint8(SCORED | INSUFFICIENT), np.uint8(SCORED))
+    head["score"][at] = last.score
+    head["above"][at] = np.where(head["above"][at] == NONE, NONE, last.day)
+    return head
+
+
+def states(held: Held, head: NDArray[np.void], facts: Mapping[int, bytes]) -> dict[str, bytes]:
+    """Bytes of the families whose state is not what was read.
+
+    Args:
+        head: of all families.
+        facts: of the calm ones whose facts changed, by index.
+    """
+    heads, size = head.tobytes(), HEAD.itemsize
+    found: dict[str, bytes] = {}
+    for at, new in facts.items():
+        raw = held.raw[at]
+        state = b"".join((heads[at * size : at * size + size], raw[size : held.facts_at[at]], new))
+        if state != raw:
+            found[held.keys[at]] = state
+    return found
+
+
+def timers(held: Held, head: NDArray[np.void]) -> dict[tuple[str, str], int | None]:
+    """(authority, family) -> when its next timer is due, of those for which that moved."""
+    above = head["above"]
+    moved = np.flatnonzero(above != held.head["above"])
+    told = zip((held.keys[at] for at in moved.tolist()), above[moved].tolist(), strict=True)
+    return {(authority_of(key), key): look_again(day) for key, day in told}
