@@ -6,7 +6,6 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -68,6 +67,7 @@ class SchoolCalendar:
     _school: NDArray[np.bool_]
     _in_term: NDArray[np.bool_]
     _through: Ints
+    _quiet: Ints
 
     @classmethod
     def build(
@@ -83,7 +83,8 @@ class SchoolCalendar:
         school = in_term & ((days + 3) % 7 < 5)  # 1970-01-01 was a Thursday
         closed = [date_to_day(d) - first for d in bank_holidays if first <= date_to_day(d) <= last]
         school[closed] = False
-        return cls(first, last, school, in_term, np.concatenate(([0], np.cumsum(school))))
+        through = np.concatenate(([0], np.cumsum(school)))
+        return cls(first, last, school, in_term, through, first + np.flatnonzero(in_term))
 
     def is_school_day(self, day: int) -> bool:
         """Whether schools are open."""
@@ -106,13 +107,12 @@ class SchoolCalendar:
         """First day on which `days` quiet days have passed since `start_day`."""
         if not skip_holidays:
             return start_day + days
-        quiet = 0
-        for day in count(start_day):
-            if quiet == days:
-                return day
-            # Past the calendar's end nothing is known of holidays: every day counts.
-            quiet += day > self.last_day or not self.is_holiday(day)
-        raise AssertionError  # pragma: no cover
+        # Past the calendar's end nothing is known of holidays: every day counts.
+        first = int(np.searchsorted(self._quiet, start_day))
+        known = len(self._quiet) - first
+        if days > known:
+            return max(start_day, self.last_day + 1) + days - known
+        return int(self._quiet[first + days - 1]) + 1 if days else start_day
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from ehps.alerts import Output, score_writer
 from ehps.batch import BLANK, too_little_heard
-from ehps.calendar import Bools, Ints
+from ehps.calendar import Bools, Ints, local_day_of
 from ehps.catalogue import FACTS_MAX
 from ehps.facts import BIRTH, FACT
 from ehps.policy import Scene
 from ehps.ragged import Ragged
 from ehps.state import (
+    AWAITS_SILENCE,
     GONE,
     HEAD,
     INSUFFICIENT,
@@ -80,12 +81,16 @@ class Held(NamedTuple):
         found: list[int] = np.flatnonzero(self.head["flags"] & GONE).tolist()
         return found
 
-    def still(self, day: int) -> Bools:
-        """Families from which nobody is gone and of which nothing is due by `day`: no timer, no look at the score."""
-        head = self.head
-        unwatched = head["above"] == NONE
-        still: Bools = (head["flags"] & GONE == 0) & (head["due"] == NONE) & (head["below"] == NONE)
-        still &= unwatched | (head["above"] + LOOK_AGAIN_DAYS > day)
+    def still(self, moment: int) -> Bools:
+        """Families from which nobody is gone, none of whose rules awaits silence, and of which nothing is due yet.
+
+        Args:
+            moment: seconds since 1970.
+        """
+        head, day = self.head, local_day_of(moment)
+        still: Bools = head["flags"] & (GONE | AWAITS_SILENCE) == 0
+        still &= np.where(head["below"] == NONE, head["due"] == NONE, head["due"] > moment)
+        still &= (head["above"] == NONE) | (head["above"] + LOOK_AGAIN_DAYS > day)
         return still
 
 

@@ -20,7 +20,7 @@ from ehps.facts import Facts, person_hash
 from ehps.kernel import Row, features, pack_rows
 from ehps.library import Content
 from ehps.state import Authority, Family, Standing
-from ehps.views import BANDS, band_of, rule_names
+from ehps.views import BANDS, band_of, rule_names, rules_of
 
 STEP_UP, STEP_DOWN, COMBINATION = "step_up", "step_down", "combination"
 RED = BANDS.index("red")
@@ -202,15 +202,15 @@ def _grade_due(scene: Scene, grade: str) -> int:
 
 def combinations(scene: Scene, look: Look) -> list[Draft]:
     """Combinations that match and are outside their cool-down."""
-    rules, bits = scene.content.rules, look.row.rules
-    if not bits:
+    rules = rules_of(scene.compiled, look.row.rules)
+    if not rules:
         return []
+    cool_down = scene.content.rules.cool_down_days * DAY
     alerted = look.family.case.alerted
     result: dict[str, Draft] = {}
-    for number, rule in enumerate(rules.rules):
+    for rule in rules:
         last = alerted.get(rule.name, 0)
-        cooling = last and scene.at - last < rules.cool_down_days * DAY
-        if bits >> number & 1 and not cooling and rule.name not in result:
+        if not last or scene.at - last >= cool_down:
             due = _clock_due(scene, rule.clock)
             result[rule.name] = Draft(COMBINATION, rule.name, None, rule.response, due)
     alerted.update(dict.fromkeys(result, scene.at))

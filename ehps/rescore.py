@@ -12,12 +12,9 @@ from ehps.batch import Batch, sources_index, too_little_heard
 from ehps.calendar import local_day, local_day_of, start_of_day
 from ehps.facts import VOID, Facts
 from ehps.policy import STEP_UP, Look, Scene, drafts, fall_back, rows_of, still_raised
-from ehps.state import Family
+from ehps.state import SILENT, Family
 from ehps.stepdown import schedule
 from ehps.views import BANDS
-
-SILENT = "silent:"
-"""Prefix of the timers that wait for a rule's silence; the rule's name follows."""
 
 
 class Before(NamedTuple):
@@ -96,7 +93,7 @@ def withdraw(batch: Batch, scene: Scene, look: Look, before: Facts) -> None:
 
 def _await_silence(scene: Scene, look: Look) -> None:
     """Set a timer for the day on which a rule that lacks nothing but its silence will match."""
-    if not look.row.pending and not look.family.timed():
+    if not look.row.pending and not look.family.awaits_silence():
         return
     wanted: dict[str, int] = {}
     for number, rule in enumerate(scene.content.rules.rules):
@@ -112,11 +109,12 @@ def _await_silence(scene: Scene, look: Look) -> None:
 
 def _silence_reached(scene: Scene, facts: Facts, number: int) -> int | None:
     """The day the silence is reached, if a fact of the rule will still be fresh then."""
-    rule, live = scene.content.rules.rules[number], facts[facts["flags"] & VOID == 0]
-    day = local_day(live["occurred"].astype(np.int64))
+    rule, days = scene.content.rules.rules[number], local_day(facts["occurred"].astype(np.int64))
+    told = zip(facts["kind"].tolist(), facts["flags"].tolist(), days.tolist(), strict=True)
+    live = [(kind, day) for kind, flags, day in told if not flags & VOID]
 
     def days_of(codes: tuple[int, ...]) -> list[int]:
-        return [int(d) for d in day[np.isin(live["kind"], codes)]]
+        return [day for kind, day in live if kind in codes]
 
     newest = max((d for c in rule.all if c.any for d in days_of(c.codes)), default=0)
     quiet_since = [(max((*days_of(c.codes), scene.since)), c.days) for c in rule.all if c.silent]

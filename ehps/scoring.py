@@ -262,11 +262,15 @@ class Course:
 
     def _calm_throughout(self, blocks: Sequence[Block]) -> Bools:
         """By index: families that none of the records makes loud."""
-        held = self._held
-        calm = held.still(max(self._today, default=0)) & ~self._apart
+        held, restarts = self._held, np.zeros(len(self._records), bool)
+        restarts[list(self.restarts)] = True
+        latest = max((scene.at for scene in self._scenes), default=0)
+        calm = held.still(latest) & ~self._apart
         for block in blocks:
             owners, compiled = block.owners(), self._scene(int(block.number[0])).compiled
-            loud = _loud(compiled, block.found, held.head[owners], block.before)
+            head = held.head[owners]
+            loud = _loud(compiled, block.found, head, block.before)
+            loud |= restarts[block.number] & (head["below"] != NONE)
             calm[owners[loud | block.sight.line.undoes(block.number)]] = False
         return calm
 
@@ -300,18 +304,18 @@ def _distinct(scenes: Sequence[Scene | None]) -> tuple[list[Scene], Ints]:
 
 
 def _loud(compiled: Compiled, found: Features, head: NDArray[np.void], before: Ints) -> Bools:
-    """Rows that may call for an alert, that move the family's band or what it waits for, or that failed.
+    """Rows that may call for an alert, move the family's band, or its score over the down line, or that failed.
 
     Args:
         head: of each row's family, as read (`HEAD`).
         before: its score just before, where it had a band.
     """
-    band, watched = head["band"], head["above"] != NONE
+    band, above, below = head["band"], head["above"] != NONE, head["below"] != NONE
     loud: Bools = np.searchsorted(compiled.lines, found.score, side="right") > band
     loud |= (band > 0) & (np.minimum(found.score, before) < compiled.down)
     loud |= (found.rules != 0) | (found.pending != 0) | found.failed
-    stays = _reviewable(compiled.content)[found.spells] == watched
-    loud |= ~stays | watched & (found.score < compiled.down)
+    loud |= _reviewable(compiled.content)[found.spells] != (above | below)
+    loud |= np.where(found.score < compiled.down, above, below)
     return loud
 
 

@@ -18,7 +18,9 @@ from ehps.catalogue import FACTS_MAX
 from ehps.errors import InvariantBroken
 from ehps.facts import BIRTH, FACT, KEPT_OF, Facts, ages, person_hash
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+SILENT: Final = "silent:"
+"""Prefix of the timers that wait for a rule's silence; the rule's name follows."""
 STANDING_MAX = 16
 """Standing alerts a family remembers for withdrawal; the oldest gives way."""
 LOOK_AGAIN_DAYS = 28
@@ -85,6 +87,10 @@ class Case:
         """Hashes of people who left the family, or were linked wrongly: their facts do not count."""
         return [person_hash(subject) for subject, person in self.people.items() if person.removed]
 
+    def awaits_silence(self) -> bool:
+        """Whether a timer waits for a rule's silence."""
+        return any(name.startswith(SILENT) for name in self.timers)
+
     def encode(self) -> bytes:
         """JSON with sorted keys, empty values left out."""
         document = {
@@ -126,7 +132,7 @@ HEAD: Final = np.dtype(
 )
 """What a family's bytes begin with; its fields are told at `Family`."""
 _HEAD = struct.Struct("<BBBBqiiqI")  # the same: faster for one, as the other is for many
-SCORED, INSUFFICIENT, _OVER, UNSCORED, GONE = 1, 2, 4, 8, 16
+SCORED, INSUFFICIENT, _OVER, UNSCORED, GONE, AWAITS_SILENCE = 1, 2, 4, 8, 16, 32
 """Flags of a head."""
 NONE = -1
 """No day, no timer."""
@@ -148,7 +154,7 @@ class Family:
     """
 
     __slots__ = (
-        "_births", "_case", "_case_raw", "_due", "_gone", "above_on", "band", "below_since", "facts",
+        "_awaits", "_births", "_case", "_case_raw", "_due", "_gone", "above_on", "band", "below_since", "facts",
         "insufficient", "over", "score", "unscored",
     )  # fmt: skip
 
@@ -161,7 +167,7 @@ class Family:
         self._case: Case | None = None
         if raw is None:
             self._case_raw, self.facts, self._births = b"", b"", b""
-            self._due, self._gone = NONE, False
+            self._due, self._gone, self._awaits = NONE, False, False
             self.score: int | None = None
             self.below_since: int | None = None
             self.above_on: int | None = None
@@ -179,6 +185,7 @@ class Family:
         self.above_on = None if above == NONE else above
         self.insufficient, self.over = bool(flags & INSUFFICIENT), bool(flags & _OVER)
         self.unscored, self._gone = bool(flags & UNSCORED), bool(flags & GONE)
+        self._awaits = bool(flags & AWAITS_SILENCE)
 
     @property
     def case(self) -> Case:
@@ -210,6 +217,10 @@ class Family:
         """Hashes of people whose facts do not count."""
         return self.case.gone() if self._gone or self._case is not None else []
 
+    def awaits_silence(self) -> bool:
+        """Whether a timer waits for a rule's silence."""
+        return self._awaits if self._case is None else self._case.awaits_silence()
+
     def room(self) -> int:
         """Facts that surely fit within the bound, whatever their class."""
         return FACTS_MAX - len(self.facts) // FACT.itemsize
@@ -239,6 +250,7 @@ class Family:
             | _OVER * self.over
             | UNSCORED * self.unscored
             | GONE * gone
+            | AWAITS_SILENCE * self.awaits_silence()
         )
         below = NONE if self.below_since is None else self.below_since
         above = NONE if self.above_on is None else self.above_on

@@ -66,7 +66,7 @@ def expected_sources(family: Family, facts: Facts, row: Row, day: int) -> set[st
         sources.add("education")
     if (day - np.frombuffer(family.births(), BIRTH) < 1826).any():
         sources.add("health")
-    heard_of = {BY_CODE[kind].source for kind in np.unique(facts["kind"]).tolist()}
+    heard_of = {BY_CODE[kind].source for kind in set(facts["kind"].tolist())}
     return sources | heard_of & {"housing", "benefits"}
 
 

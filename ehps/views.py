@@ -12,6 +12,7 @@ import numpy as np
 from ehps.calendar import DAY, day_to_date, local_day, local_day_of
 from ehps.catalogue import BY_CODE, CONDITIONS, HEADINGS_CODE
 from ehps.compiled import UNIT, Compiled
+from ehps.content import Rule
 from ehps.facts import COUNTED_OF, VOID, Facts, person_hash
 from ehps.kernel import ATTENDANCE, Row, counting
 from ehps.state import Family
@@ -80,6 +81,7 @@ class Chronology:
             facts["kind"][chosen].tolist(), *(c[chosen].tolist() for c in columns), strict=True
         )
         self._facts = [_Fact(*row) for row in rows]
+        self._documents: dict[int, dict[str, Any]] = {}
 
     def contributions(self, row: Row) -> list[dict[str, Any]]:
         """What the row's score is made of, greatest first; units add up to the score exactly."""
@@ -134,18 +136,22 @@ class Chronology:
         return kind.name, kind.label, kind.heading, [f for f in counting if f.kind == code]
 
     def _shown(self, facts: list[_Fact]) -> list[dict[str, Any]]:
-        """A person is named by pseudonym where still a member."""
-        return [
-            {
-                "kind": BY_CODE[fact.kind].name,
-                "label": BY_CODE[fact.kind].label,
+        return [self._document(fact) for fact in facts[:FACTS_SHOWN_MAX]]
+
+    def _document(self, fact: _Fact) -> dict[str, Any]:
+        """Made once of those shown in several places. A person is named by pseudonym where still a member."""
+        found = self._documents.get(id(fact))
+        if found is None:
+            kind = BY_CODE[fact.kind]
+            found = self._documents[id(fact)] = {
+                "kind": kind.name,
+                "label": kind.label,
                 "occurred": iso(fact.occurred),
                 "recorded": iso(fact.recorded),
                 "known": iso(fact.known),
                 "person": self._subjects.get(fact.person),
             }
-            for fact in facts[:FACTS_SHOWN_MAX]
-        ]
+        return found
 
 
 def people_view(family: Family, moment: int) -> list[dict[str, Any]]:
@@ -161,7 +167,16 @@ def people_view(family: Family, moment: int) -> list[dict[str, Any]]:
     ]
 
 
+@lru_cache(maxsize=1 << 12)
+def rules_of(compiled: Compiled, bits: int) -> tuple[Rule, ...]:
+    """The rules whose bits are set; of several with one name the first."""
+    found: dict[str, Rule] = {}
+    for number, rule in enumerate(compiled.content.rules.rules):
+        if bits >> number & 1:
+            found.setdefault(rule.name, rule)
+    return tuple(found.values())
+
+
 def rule_names(compiled: Compiled, bits: int) -> list[str]:
     """Names of the rules whose bits are set, each once."""
-    rules = compiled.content.rules.rules
-    return list(dict.fromkeys(rule.name for number, rule in enumerate(rules) if bits >> number & 1))
+    return [rule.name for rule in rules_of(compiled, bits)]

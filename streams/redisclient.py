@@ -20,6 +20,8 @@ _REFUSES_FOR_NOW = {
     "NOREPLICAS": "Redis has too few replicas",
 }
 """First words of a server that answers but cannot write now, and what they mean."""
+_OF_PIPELINE = "of pipeline caused error: "
+"""What a client says before a server's words, where the command was one of several."""
 ERRORS = (redis.RedisError, RedisClusterException)
 """Whatever a client may raise: a cluster's own errors have another root."""
 _AWAY = (
@@ -126,7 +128,8 @@ def _refused(error: BaseException) -> str | None:
     if isinstance(error, redis.OutOfMemoryError):
         return _REFUSES_FOR_NOW["OOM"]
     if isinstance(error, redis.ResponseError):
-        return _REFUSES_FOR_NOW.get(str(error).partition(" ")[0])
+        said = str(error).rpartition(_OF_PIPELINE)[2]
+        return _REFUSES_FOR_NOW.get(said.partition(" ")[0])
     return None
 
 

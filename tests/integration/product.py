@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -29,6 +29,7 @@ LA = "E06000023"
 LOG_PARTITIONS = 4
 READY_DEADLINE_S = 90.0
 COMMAND_DEADLINE_S = 100.0
+Found = TypeVar("Found")
 SETTLE_DEADLINE_S = 60.0
 _NUMBERS = itertools.count(1)
 
@@ -245,9 +246,12 @@ def _topic(message: Mapping[str, Any]) -> str:
     return f"agency.{kind.split('.')[0]}.v1"
 
 
-def wait_for(what: str, ready: Callable[[], bool], deadline_s: float = SETTLE_DEADLINE_S) -> None:
-    """Return once `ready()` says so; fail with `what` at the deadline."""
+def wait_for(
+    what: str, ready: Callable[[], Found | None], deadline_s: float = SETTLE_DEADLINE_S
+) -> Found:
+    """What `ready()` returns, as soon as that is something true; fail with `what` at the deadline."""
     deadline = time.monotonic() + deadline_s
-    while not ready():
+    while not (found := ready()):
         assert time.monotonic() < deadline, f"{what}: not within {deadline_s:g} s"
         time.sleep(0.05)
+    return found

@@ -6,11 +6,13 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 
+import streams.store
 from deploy.redis_cluster import RealRedisCluster
 from ehps.advance import Needs, Step
 from ehps.replay import MemoryStore
@@ -80,10 +82,12 @@ def store_commands(seed: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
             offset = step.offset
 
 
-def run_stores(client: Redis, seed: int) -> tuple[list[Any], list[Any]]:
+def run_stores(
+    client: Redis, seed: int, kind: type[RedisStore] = RedisStore
+) -> tuple[list[Any], list[Any]]:
     """Answers of the model and of the store, and at the end all that they hold."""
     client.flushall()
-    memory, store = MemoryStore(), RedisStore(client)
+    memory, store = MemoryStore(), kind(client)
     said: tuple[list[Any], list[Any]] = [], []
     for name, arguments in store_commands(seed):
         if name == "read":
@@ -169,31 +173,76 @@ def test_redis_answers_as_its_model_does(client: Redis, run: Callable[..., Any])
         assert expected == actual, f"seed {seed}"
 
 
-DEFECTS = {
-    "no comparison at committing": ("_commit", "held ~= ARGV[1]", "false", run_stores),
-    "the offset is not set": ("_commit", "KEYS[1], ARGV[2], KEYS[2]", "KEYS[2]", run_stores),
-    "timers that end stay": ("_commit", "'ZREM'", "'ZSCORE'", run_stores),
-    "due families are not read": ("_read", "if not seen[found[m]]", "if false", run_stores),
-    "no comparison at learning": ("_learn", "held < tonumber(ARGV[2])", "false", run_lookups),
-    "the last link wins": ("_learn", "not known or known < ARGV[4 + n]", "true", run_lookups),
-    "positions go back": ("_learn", "tonumber(ARGV[3]) > held", "true", run_lookups),
-    "the last sign of life wins": ("_sign", "tonumber(ARGV[n + 1]) > held", "true", run_lookups),
-    "links without their position": (
-        "_links",
-        "redis.call('HGET', KEYS[1], ARGV[1])",
-        "'99'",
-        run_lookups,
-    ),
+STORE_DEFECTS = {
+    "no comparison at committing": ("            self._compare(", "            print("),
+    "the offset is not set": ('{"offset": step.offset, "state"', '{"state"'),
+    "timers that end stay": ("change.zrem(", "change.zscore("),
+    "due families are not read": (", *(name for *_, name in due[at].timers)", ""),
+    "timers of another moment": (" or due[at].stands == [offset, generation]", " or True"),
+    "nothing is watched": ("change.watch(*watched)", 'change.watch(watched[0] + "?")'),
+}
+SCRIPT_DEFECTS = {
+    "no comparison at learning": ("_learn", "held < tonumber(ARGV[2])", "false"),
+    "the last link wins": ("_learn", "not known or known < ARGV[4 + n]", "true"),
+    "positions go back": ("_learn", "tonumber(ARGV[3]) > held", "true"),
+    "the last sign of life wins": ("_sign", "tonumber(ARGV[n + 1]) > held", "true"),
+    "links without their position": ("_links", "redis.call('HGET', KEYS[1], ARGV[1])", "'99'"),
 }
 
 
-@pytest.mark.parametrize("defect", DEFECTS)
+@pytest.mark.parametrize("defect", STORE_DEFECTS)
+def test_a_defect_in_the_store_shows(client: Redis, defect: str) -> None:
+    old, new = STORE_DEFECTS[defect]
+    source = Path(streams.store.__file__).read_text()
+    assert source.count(old) == 1
+    broken: dict[str, Any] = {}
+    exec(source.replace(old, new), broken)  # noqa: S102
+    store = broken["RedisStore"]
+
+    alone = any(
+        expected != actual
+        for expected, actual in (run_stores(client, s, store) for s in range(100))
+    )
+
+    assert alone or interrupted(client, store) != [Conflict, b"theirs", []]
+
+
+def interrupted(client: Redis, kind: type[RedisStore]) -> list[Any]:
+    """What an overtaken commit comes to, what is stored then, and who is due at a read that was overtaken."""
+    client.flushall()
+    ours, theirs = kind(client), RedisStore(client)
+    timed = (LAS[0], NAMES[0])
+    theirs.commit([Write(7, 0, Step(1, b"p", {NAMES[0]: b"first"}, {timed: 5}, [], [], 1), b"{}")])
+
+    def overtaken(name: str, step: Step) -> Callable[..., Any]:
+        mine = getattr(ours, name)
+
+        def first_theirs(*arguments: Any) -> Any:
+            setattr(ours, name, mine)
+            result = mine(*arguments)
+            theirs.commit([Write(7, step.offset - 1, step, b"{}")])
+            return result
+
+        return first_theirs
+
+    ours._due = overtaken("_due", Step(2, b"p", {}, {timed: None}, [], [], 1))  # type: ignore[method-assign]
+    due = ours.read({7: Needs([], [(LAS[0], 9, 9)])})[7].due
+    ours._compare = overtaken("_compare", Step(3, b"p", {NAMES[0]: b"theirs"}, {}, [], [], 1))  # type: ignore[method-assign]
+    step = Step(3, b"p", {NAMES[0]: b"ours"}, {}, [], [], 1)
+    said = answer(lambda: ours.commit([Write(7, 2, step, b"{}")]))
+    return [said, theirs.family(7, NAMES[0]), due]
+
+
+def test_who_is_overtaken_while_reading_or_committing_notices(client: Redis) -> None:
+    assert interrupted(client, RedisStore) == [Conflict, b"theirs", []]
+
+
+@pytest.mark.parametrize("defect", SCRIPT_DEFECTS)
 def test_a_defect_in_a_script_shows(
     client: Redis, monkeypatch: pytest.MonkeyPatch, defect: str
 ) -> None:
-    script, old, new, run = DEFECTS[defect]
-    owner = RedisStore if script in ("_read", "_commit") else Registry
-    prepare = owner.__init__
+    script, old, new = SCRIPT_DEFECTS[defect]
+    prepare = Registry.__init__
 
     def broken(self: Any, server: Redis) -> None:
         prepare(self, server)
@@ -201,9 +250,10 @@ def test_a_defect_in_a_script_shows(
         assert source.count(old) == 1
         setattr(self, script, server.register_script(source.replace(old, new)))
 
-    monkeypatch.setattr(owner, "__init__", broken)
+    monkeypatch.setattr(Registry, "__init__", broken)
+    runs = (run_lookups(client, seed) for seed in range(100))
 
-    assert any(expected != actual for expected, actual in (run(client, s) for s in range(100)))
+    assert any(expected != actual for expected, actual in runs)
 
 
 def test_offset_and_guard_are_read_together(client: Redis) -> None:

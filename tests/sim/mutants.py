@@ -2,7 +2,7 @@
 
 A mutant changes the source of a real function (`old` must stand in it exactly once, so that a mutant cannot outlive the
 code that it breaks) or puts a defect in place of one. What Redis itself does is mutated in the simulated store, whose
-equality with the Lua scripts `tests/integration/test_store.py` proves.
+equality with a real one `tests/integration/test_store.py` proves.
 """
 
 from __future__ import annotations
