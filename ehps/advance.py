@@ -85,7 +85,7 @@ def needs(records: Sequence[LogRecord]) -> Needs:
     families = list(dict.fromkeys(record.family for record in records if record.family))
     latest: dict[str, int] = {}
     for record in records:
-        if record.kind == RecordKind.HEARTBEAT:
+        if not record.family and record.kind == RecordKind.HEARTBEAT:
             latest[record.la] = max(beat_of(record.value).time, latest.get(record.la, 0))
     most = TIMERS_A_HEARTBEAT_MAX + len(families)
     return Needs(families, [(la, until, most) for la, until in sorted(latest.items())])

@@ -102,6 +102,10 @@ class Features(NamedTuple):
     failed: Bools
     codes: tuple[int, ...]
 
+    def scores(self, unknown: int) -> Ints:
+        """The scores, `unknown` where the arithmetic failed."""
+        return np.where(self.failed, unknown, self.score)
+
     def row(self, at: int) -> Row | None:
         """One row as plain integers; None: the arithmetic failed on it."""
         if self.failed[at]:
@@ -231,12 +235,13 @@ def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, Ints]:
         return opened, np.empty((0, 3), np.int64)
     part, at = rows.facts.take(index), row[index]
     spell, start = SPELL_OF[part["kind"]].astype(np.int64), IS_START[part["kind"]]
+    whose = at << 40 | part["person"].astype(np.int64) << 8 | spell
     # On one moment a start comes after an end: a child moves from one school to the next on a day.
-    order = np.lexsort((part["id"], start, part["occurred"], spell, part["person"], at))
-    person = part["person"].astype(np.int64)[order]
-    at, spell, start, day = at[order], spell[order], start[order], rows.days[index][order]
+    order = np.lexsort((part["occurred"].astype(np.int64) << 1 | start, whose))
+    whose, at, spell, start = whose[order], at[order], spell[order], start[order]
+    person, day = part["person"].astype(np.int64)[order], rows.days[index][order]
     last = np.ones(len(order), bool)
-    last[:-1] = (at[1:] != at[:-1]) | (person[1:] != person[:-1]) | (spell[1:] != spell[:-1])
+    last[:-1] = whose[1:] != whose[:-1]
     is_open = last & start
     np.bitwise_or.at(opened, at[is_open], 1 << (spell[is_open] - 1))
     school = is_open & (spell == ON_ROLL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -74,8 +75,9 @@ def withdraw(batch: Batch, scene: Scene, look: Look, before: Facts) -> None:
     """
     family, case = look.family, look.family.case
     moments = [alert.at for alert in case.standing]
-    held = rows_of(scene, family, [before] * len(moments), moments)
-    holds = rows_of(scene, family, [look.facts] * len(moments), moments)
+    parts = [*repeat(before, len(moments)), *repeat(look.facts, len(moments))]
+    rows = rows_of(scene, family, parts, moments * 2)
+    held, holds = rows[: len(moments)], rows[len(moments) :]
     for alert, then, now in zip(list(case.standing), held, holds, strict=True):
         if still_raised(scene, alert, now) or not still_raised(scene, alert, then):
             continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -33,8 +34,9 @@ from ehps.state import NONE
 from ehps.stepdown import reviewable
 from ehps.timeline import Timeline
 
-BLOCK_FACTS = 32768
-"""Facts in one call of the kernel: so many that what its array operations cost by themselves is small beside them."""
+BLOCK_FACTS = 12288
+"""Facts in one call of the kernel: enough that its array operations cost little by themselves, and few enough that what
+they pass on to each other stays in the processor's cache."""
 
 FACT_KINDS = frozenset({RecordKind.EVENT, RecordKind.RETRACTION})
 _UNKNOWN = -1 << 62
@@ -68,7 +70,7 @@ class Block(NamedTuple):
 
     Args:
         number: the record of each row; the row is its family after it.
-        before: units just before it, of a family with a band to fall back from; else `_UNKNOWN`.
+        before: units just before it, of every family that has a band or may get one; else known or `_UNKNOWN`.
     """
 
     sight: Sight
@@ -228,14 +230,17 @@ class Course:
         family.facts = keep(line, remain, owner, self._today).get(0, family.facts)
 
     def _work_out(self, sight: Sight, numbers: Ints, banded: Bools) -> list[Block]:
-        """Features after these records, a block at a time; those just before them of `banded` families."""
+        """Features after these records, a block at a time, and scores just before them."""
         blocks: list[Block] = []
         for part in filter(len, self._by_content(numbers)):
-            before = self._scores_before(sight, part, banded)
-            size = np.diff(sight.line.starts)[sight.owner[part]]
+            compiled, size = self._compiled(part), np.diff(sight.line.starts)[sight.owner[part]]
             cuts = np.flatnonzero(np.diff(np.cumsum(size) // BLOCK_FACTS)) + 1
-            pieces = zip(np.split(part, cuts), np.split(before, cuts), strict=True)
-            blocks += [self._block(sight, piece, scores) for piece, scores in pieces]
+            pieces = np.split(part, cuts)
+            rows = [self._rows(sight, piece, piece) for piece in pieces]
+            found = [features(compiled, asked) for asked in rows]
+            score = np.concatenate([f.scores(_UNKNOWN) for f in found])
+            before = np.split(self._scores_before(sight, part, score, banded), cuts)
+            blocks += map(Block, repeat(sight), rows, found, pieces, before)
         return blocks
 
     def _by_content(self, numbers: Ints) -> Iterator[Ints]:
@@ -244,21 +249,35 @@ class Course:
         for content in dict.fromkeys(contents):
             yield numbers[np.array([held == content for held in contents])[self._scene_of[numbers]]]
 
-    def _block(self, sight: Sight, numbers: Ints, before: Ints) -> Block:
-        scene, owners = self._scene(int(numbers[0])), sight.owner[numbers]
-        rows = sight.rows(scene.since, numbers, owners, self._today[numbers])
-        return Block(sight, rows, features(scene.compiled, rows), numbers, before)
+    def _rows(self, sight: Sight, after: Ints, numbers: Ints) -> Rows:
+        """The families of these records after others, on the days of these."""
+        since, owners = self._scene(int(numbers[0])).since, sight.owner[numbers]
+        return sight.rows(since, after, owners, self._today[numbers])
 
-    def _scores_before(self, sight: Sight, numbers: Ints, banded: Bools) -> Ints:
+    def _scores_before(self, sight: Sight, numbers: Ints, score: Ints, banded: Bools) -> Ints:
+        """Of families that have a band, or may get one by these records: what they may fall back from.
+
+        Args:
+            score: after each record.
+        """
+        owners, compiled = sight.owner[numbers], self._compiled(numbers)
+        # On the day of the record before it, the score is the one after that.
+        order = np.argsort(owners, kind="stable")
+        alike = (np.diff(owners[order]) == 0) & (np.diff(self._today[numbers[order]]) == 0)
         scores = np.full(len(numbers), _UNKNOWN)
-        chosen = np.flatnonzero(banded[sight.owner[numbers]])
+        scores[order[1:][alike]] = score[order[:-1][alike]]
+        banded = banded.copy()
+        banded[owners[score >= compiled.lines[0]]] = True
+        chosen = np.flatnonzero(banded[owners] & (scores == _UNKNOWN))
         if len(chosen):
             part = numbers[chosen]
-            scene, owners = self._scene(int(part[0])), sight.owner[part]
-            rows = sight.rows(scene.since, part - 1, owners, self._today[part])
-            found = features(scene.compiled, rows, with_rules=False)
-            scores[chosen] = np.where(found.failed, _UNKNOWN, found.score)
+            rows = self._rows(sight, part - 1, part)
+            scores[chosen] = features(compiled, rows, with_rules=False).scores(_UNKNOWN)
         return scores
+
+    def _compiled(self, numbers: Ints) -> Compiled:
+        """What is in force at the first of these records."""
+        return self._scene(int(numbers[0])).compiled
 
     def _calm_throughout(self, blocks: Sequence[Block]) -> Bools:
         """By index: families that none of the records makes loud."""
@@ -267,9 +286,9 @@ class Course:
         latest = max((scene.at for scene in self._scenes), default=0)
         calm = held.still(latest) & ~self._apart
         for block in blocks:
-            owners, compiled = block.owners(), self._scene(int(block.number[0])).compiled
+            owners = block.owners()
             head = held.head[owners]
-            loud = _loud(compiled, block.found, head, block.before)
+            loud = _loud(self._compiled(block.number), block.found, head, block.before)
             loud |= restarts[block.number] & (head["below"] != NONE)
             calm[owners[loud | block.sight.line.undoes(block.number)]] = False
         return calm

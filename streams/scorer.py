@@ -34,9 +34,6 @@ from streams.progress import Progress
 from streams.redisclient import ERRORS as REDIS_ERRORS
 from streams.telling import Pace, Teller, answered
 
-FAMILIES_MAX = 1000
-"""Records of a partition, so at most families, advanced at once: bounds one Redis call to a few megabytes."""
-
 
 class Scorer:
     """Owns some partitions of the log and keeps their families' states."""
@@ -85,13 +82,11 @@ class Scorer:
         if self._astray:
             self._find_place()
         self._astray = True  # until all is done: what was read and not committed must be read again
-        batches = self._read()
-        for batch in _batches(batches):
-            rest = batch
-            while rest:
-                rest = self._step(rest)
-        self._astray = not batches and self._went_back()
-        self._teller.tell(last=not batches)
+        batch = rest = self._read()
+        while rest:
+            rest = self._step(rest)
+        self._astray = not batch and self._went_back()
+        self._teller.tell(last=not batch)
         self._progress.rest()
 
     def _step(self, batch: dict[int, list[LogRecord]]) -> dict[int, list[LogRecord]]:
@@ -116,6 +111,7 @@ class Scorer:
             writes.append(Write(partition, snapshot.offset, step, seal))
             if step.records < len(records):
                 left[partition] = records[step.records :]
+                metrics.BOUNDS.labels("timers").inc()
         laps.lap("advance")
         if not writes:
             return left
@@ -152,8 +148,6 @@ class Scorer:
         steps = [write.step for write in writes]
         for partition, _, step, _ in writes:
             metrics.states_written(step.states.values())
-            if step.records == FAMILIES_MAX:
-                metrics.BOUNDS.labels("batch").inc()
             messages = self._messages[partition]
             newest = messages[step.offset - 1 - (messages[0].offset() or 0)]
             self._progress.moved(LOG, partition, step.offset, newest.timestamp()[1], step.partition)
@@ -185,6 +179,8 @@ class Scorer:
         if failed is not None:
             raise failed
         self._progress.took(len(messages))
+        if len(messages) == self._pace.batch_records:
+            metrics.BOUNDS.labels("batch").inc()
         by_partition: dict[int, list[Message]] = {}
         for message in messages:
             by_partition.setdefault(message.partition() or 0, []).append(message)
@@ -246,17 +242,10 @@ def _received_ms(message: Message) -> int | None:
     return None if raw is None else int.from_bytes(raw, "big")
 
 
-def _batches(read: dict[int, list[LogRecord]]) -> Iterator[dict[int, list[LogRecord]]]:
-    """What was read, cut so that none has more than `FAMILIES_MAX` records of a partition."""
-    longest = max(map(len, read.values()), default=0)
-    for first in range(0, longest, FAMILIES_MAX):
-        parts = {at: records[first : first + FAMILIES_MAX] for at, records in read.items()}
-        yield {partition: records for partition, records in parts.items() if records}
-
-
 def _unbroken(messages: list[Message]) -> Iterator[LogRecord]:
     """The first records that follow each other: a rebalance between two reads may have made a jump."""
-    for number, message in enumerate(messages):
-        if message.offset() != (messages[0].offset() or 0) + number:
+    first = messages[0].offset() or 0
+    for number, message in enumerate(messages, first):
+        if message.offset() != number:
             return
         yield log_record(message)

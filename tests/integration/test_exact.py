@@ -15,6 +15,7 @@ import pytest
 from redis import Redis
 
 from deploy.real import RealRedis
+from streams.config import Settings
 from tests.integration.product import LOG_PARTITIONS, Product, run_ehps, wait_for
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("real_stack")]
@@ -129,7 +130,7 @@ def _up_scorer(product: Product) -> int:
         except OSError:
             continue
         here = f"EHPS_DATA_DIR={product.data_dir}".encode() in environment
-        ours = b"EHPS_BATCH_RECORDS=2000" in environment
+        ours = f"EHPS_BATCH_RECORDS={Settings().batch_records}".encode() in environment
         if here and ours and words[2:5] == [b"streams.cli", b"worker", b"scorer"]:
             return int(folder.name)
     raise AssertionError("no scorer of `ehps up` runs")

@@ -1,4 +1,4 @@
-"""The simulated workers are silent, and advance few records at once."""
+"""The simulated workers are silent."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-
-
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read is cut, as with thousands of records: a cut is one more place to fail at."""
-    monkeypatch.setattr("streams.scorer.FAMILIES_MAX", 3)
 
 
 @pytest.fixture(autouse=True)
