@@ -103,6 +103,7 @@ def hear(authority: Authority, signs: dict[str, int], content: Content) -> Autho
     return replace(listening, heard=heard)
 
 
+@lru_cache(maxsize=4096)
 def is_heard(authority: Authority, source: str, day: int, content: Content) -> bool:
     """Whether the source's last sign of life is within the policy's limit; education counts school days."""
     sign = authority.sources.get(source)

@@ -81,6 +81,7 @@ class Chronology:
             facts["kind"][chosen].tolist(), *(c[chosen].tolist() for c in columns), strict=True
         )
         self._facts = [_Fact(*row) for row in rows]
+        self._counting = [fact for fact in self._facts if fact.counts]
         self._documents: dict[int, dict[str, Any]] = {}
 
     def contributions(self, row: Row) -> list[dict[str, Any]]:
@@ -120,20 +121,22 @@ class Chronology:
 
     def _behind(self, code: int) -> tuple[str, str, int | None, list[_Fact]]:
         """Name, label and heading of a contribution, and the facts behind it."""
-        counting = [fact for fact in self._facts if fact.counts]
         if code == HEADINGS_CODE:
             column, heading = self._compiled.column, self._compiled.heading
             days = self._compiled.content.release.headings.active_days
             near = [
                 f
-                for f in counting
+                for f in self._counting
                 if f.age <= days and column[f.kind] >= 0 and heading[column[f.kind]]
             ]
             return "headings", "Needs under several headings at once", None, near
         if code in CONDITIONS:
-            return (*CONDITIONS[code], [f for f in counting if f.kind == ATTENDANCE and f.value])
+            return (
+                *CONDITIONS[code],
+                [f for f in self._counting if f.kind == ATTENDANCE and f.value],
+            )
         kind = BY_CODE[code]
-        return kind.name, kind.label, kind.heading, [f for f in counting if f.kind == code]
+        return kind.name, kind.label, kind.heading, [f for f in self._counting if f.kind == code]
 
     def _shown(self, facts: list[_Fact]) -> list[dict[str, Any]]:
         return [self._document(fact) for fact in facts[:FACTS_SHOWN_MAX]]

@@ -36,6 +36,8 @@ DELIVERY_S = 30.0
 CONFIRMED_LINGER_MS = 100
 """For whoever confirms each batch: that sends at once what still waits, so nothing is ever late, and while a batch is
 being made its records gather into few requests instead of many, which spares the broker most."""
+ANY_PARTITION = -1
+"""The partitioner chooses by the key."""
 POLL_EVERY = 100
 """Records between two looks at the reports of deliveries: a look takes as long as a record."""
 
@@ -141,17 +143,21 @@ class Sender:
         value: bytes | None,
         key: str | bytes | None,
         headers: list[tuple[str, bytes]] | None = None,
-        partition: int | None = None,
+        partition: int = ANY_PARTITION,
     ) -> None:
         """Queue one record."""
         self._throttle.room(topic, len(value or b"") + 200)
         batch = self._batch
-        options: dict[str, Any] = {"headers": headers, "on_delivery": batch.report}
-        if partition is not None:
-            options["partition"] = partition
         while True:
             try:
-                self._client.produce(topic, value, key, **options)
+                self._client.produce(
+                    topic,
+                    value,
+                    key,
+                    partition,
+                    headers=headers,  # type: ignore[arg-type]  # text is allowed too
+                    on_delivery=batch.report,
+                )
                 break
             except BufferError:
                 self._client.poll(0.01)
@@ -369,11 +375,11 @@ def batched(records: Iterable[Record], size: int = 5000) -> Iterator[list[Record
 def header_of(message: Message, name: str) -> bytes | None:
     """The last header of that name; one without a value reads as empty."""
     headers: Any = message.headers()
-    found = None
-    for held, value in headers or ():
-        if held == name:
-            found = value if isinstance(value, bytes) else b""
-    return found
+    held = dict(headers or ())
+    if name not in held:
+        return None
+    value = held[name]
+    return value if isinstance(value, bytes) else b""
 
 
 def headers_of(message: Message) -> list[tuple[str, bytes]]:

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from schemas.topics import LINKS, LOG, TOPICS
 from streams.errors import BrokerUnavailable
+from streams.kafka import ANY_PARTITION
 from streams.patience import Clock
 from streams.segments import Record
 
@@ -220,13 +221,13 @@ class Producer:
         topic: str,
         value: bytes | None,
         key: str | bytes | None,
+        partition: int,
         *,
         headers: list[tuple[str, bytes]],
         on_delivery: Callable[[KafkaError | None, Any], None],
-        partition: int | None = None,
     ) -> None:
         raw = key.encode() if isinstance(key, str) else key
-        if partition is None:
+        if partition == ANY_PARTITION:
             partition = self.world.broker.partition_of(topic, raw)
         way = self.ways.setdefault((topic, partition), deque())
         way.append(Sent(raw, value, headers, on_delivery))
