@@ -154,7 +154,7 @@ class Sender:
                     topic,
                     value,
                     key,
-                    partition,
+                    partition=partition,
                     headers=headers,  # type: ignore[arg-type]  # text is allowed too
                     on_delivery=batch.report,
                 )

@@ -221,8 +221,8 @@ class Producer:
         topic: str,
         value: bytes | None,
         key: str | bytes | None,
-        partition: int,
         *,
+        partition: int,
         headers: list[tuple[str, bytes]],
         on_delivery: Callable[[KafkaError | None, Any], None],
     ) -> None:
