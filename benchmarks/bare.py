@@ -23,7 +23,7 @@ from streams.store import RedisStore
 from streams.telling import Pace, Teller
 from streams.throttle import NoThrottle
 
-PACE = Pace(2000, 0.5)
+PACE = Pace(4000, 0.5)
 COMPACT = bytes(HEAD_BYTES + 32)
 
 

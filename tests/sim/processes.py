@@ -114,7 +114,7 @@ class ScorerProcess(Process):
             LIBRARY,
             self.sender(),
             LogGuard(Topics(world, AGENTS), "one"),
-            Pace(batch, 0, every_other_time()),
+            Pace(batch, 0, elapsed=every_other_time()),
         )
         self.scorer.start()
         self.patience, self.reader = Patience("scorer", lambda: 0.0), reader
@@ -135,7 +135,7 @@ class IntakeProcess(Process):
             reader,
             registry,
             *self.tools(),
-            Pace(batch, 0, every_other_time()),
+            Pace(batch, 0, elapsed=every_other_time()),
             clock=world.clock,
         )
         self.intake.start()
@@ -157,7 +157,7 @@ class Agents(Process):
         self.beat = Pulse(registry, self.tools()[1], world.clock).beat
         self.batch: list[Message] = []
         reader = Consumer(world, AGENTS)
-        self.teller = Teller(reader, Pace(5, 0, every_other_time()))
+        self.teller = Teller(reader, Pace(5, 0, elapsed=every_other_time()))
         reader.subscribe(list(self.takes), on_assign=lambda *_: self.teller.forget())
         self.patience, self.reader = Patience("agents", lambda: 0.0), reader
 

@@ -26,7 +26,7 @@ class Group:
 def told(moments: list[float], *, idle: int = 0, last: bool = False, deaf: int = 0) -> list[int]:
     """What the group heard: a batch done at each moment, then turns without any."""
     group, clock = Group(deaf), [0.0]
-    teller = Teller(group, Pace(1, 1.0, lambda: clock[0]))  # type: ignore[arg-type]
+    teller = Teller(group, Pace(1, 1.0, elapsed=lambda: clock[0]))  # type: ignore[arg-type]
     for number, moment in enumerate(moments):
         clock[0] = moment
         teller.done("agency.police.v1", 0, number)
