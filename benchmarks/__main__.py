@@ -50,7 +50,7 @@ def main() -> int:
     for name, why in results.errors().items():
         print(f"{name} gave no figure: {why}")
     if results.earlier():
-        print(f"Not of one run: {', '.join(results.earlier())} were measured by an earlier call.")
+        print(f"Measured by another call, so not of one run: {', '.join(results.earlier())}.")
     if given.size != "quick" and not given.no_docs:
         write_docs(results, verdicts, about, _command())
     return int(bool(results.errors()))

@@ -9,30 +9,43 @@ PYTHON_PEERS = ("quix", "bytewax")
 
 
 class Budget(NamedTuple):
-    """A row of the table. `bound` is a least value, or with `most` a greatest one."""
+    """A row of the table. `bound` is a least value, or with `most` a greatest one.
+
+    `limit` is the same ratio for a worker that does only what none can leave out: no product can be better here.
+    """
 
     what: str
     bound: float
     unit: str
     value: Callable[[Figures], float]
     most: bool = False
+    limit: Callable[[Figures], float] | None = None
 
 
 class Verdict(NamedTuple):
-    """A budget and what was measured; `value` None: a part of it was not measured."""
+    """A budget, what was measured, and what the limit would reach; None: a part of it was not measured."""
 
     what: str
     bound: float
     unit: str
     most: bool
     value: float | None
+    limit: float | None
 
     @property
     def met(self) -> bool | None:
         """Whether it holds."""
-        if self.value is None:
+        return self._within(self.value)
+
+    @property
+    def possible(self) -> bool | None:
+        """Whether the limit would meet it on this machine."""
+        return self._within(self.limit)
+
+    def _within(self, value: float | None) -> bool | None:
+        if value is None:
             return None
-        return self.value <= self.bound if self.most else self.value >= self.bound
+        return value <= self.bound if self.most else value >= self.bound
 
 
 class Figures:
@@ -61,6 +74,15 @@ class Figures:
         """Of the Python peers, the thriftiest's."""
         return min(self.cpu_us(name) for name in PYTHON_PEERS)
 
+    def limit_rate(self) -> float:
+        """Of a scorer that scores nothing."""
+        return self.rate("limit-states")
+
+    def one_hop_limit(self) -> float:
+        """Of a worker that consumes, validates, and reads and writes the states: two limits that both consume."""
+        limits = ("limit-pydantic", "limit-states")
+        return 1 / (sum(1 / self.rate(name) for name in limits) - 1 / self.rate("limit-consume"))
+
     def path_cpu_us(self) -> float:
         """The whole path, measured together or apart: whichever is more."""
         return max(
@@ -83,12 +105,14 @@ BUDGETS = (
         3,
         "x",
         lambda f: f.rate("ehps-onehop") / f.best_rate(),
+        limit=lambda f: f.one_hop_limit() / f.best_rate(),
     ),
     Budget(
         "scorer worker, against the best Python peer",
         5,
         "x",
         lambda f: f.rate("ehps-scorer") / f.best_rate(),
+        limit=lambda f: f.limit_rate() / f.best_rate(),
     ),
     Budget(
         "whole path's CPU an event, against the best Python peer's one hop",
@@ -96,18 +120,21 @@ BUDGETS = (
         "x",
         lambda f: f.path_cpu_us() / f.best_cpu_us(),
         True,
+        lambda f: (f.cpu_us("limit-relay") + f.cpu_us("limit-states")) / f.best_cpu_us(),
     ),
     Budget(
         "scorer worker, against Kafka Streams exactly once",
         4,
         "x",
         lambda f: f.rate("ehps-scorer") / f.rate("kstreams-eos"),
+        limit=lambda f: f.limit_rate() / f.rate("kstreams-eos"),
     ),
     Budget(
         "scorer worker, against a Faust agent with a table",
         30,
         "x",
         lambda f: f.rate("ehps-scorer") / f.rate("faust-table"),
+        limit=lambda f: f.limit_rate() / f.rate("faust-table"),
     ),
     Budget(
         "scorer worker, against its limit",
@@ -120,6 +147,7 @@ BUDGETS = (
         0.6,
         "x",
         lambda f: f.rate("ehps-intake") / f.rate("limit-pydantic"),
+        limit=lambda f: f.rate("limit-relay") / f.rate("limit-pydantic"),
     ),
     Budget(
         "two scorer workers' CPU an event, against one",
@@ -143,7 +171,12 @@ BUDGETS = (
         True,
     ),
     Budget(
-        "receipt to alert, median", 4, "ms", lambda f: f.once["latency"]["alerts"]["p50_ms"], True
+        "receipt to alert, median",
+        4,
+        "ms",
+        lambda f: f.once["latency"]["alerts"]["p50_ms"],
+        True,
+        lambda f: f.once["latency"]["bare"]["p50_ms"],
     ),
     Budget(
         "receipt to alert, 99 of 100",
@@ -151,6 +184,7 @@ BUDGETS = (
         "ms",
         lambda f: f.once["latency"]["alerts"]["p99_ms"],
         True,
+        lambda f: f.once["latency"]["bare"]["p99_ms"],
     ),
     Budget("state of a family, median", 1024, "bytes", lambda f: f.once["states"]["median"], True),
     Budget(
@@ -183,8 +217,12 @@ def judge(systems: Mapping[str, Mapping[str, float]], once: Mapping[str, Any]) -
     """Every budget against what was measured."""
     figures = Figures(systems, once)
     for budget in BUDGETS:
-        try:
-            value: float | None = budget.value(figures)
-        except KeyError:
-            value = None
-        yield Verdict(budget.what, budget.bound, budget.unit, budget.most, value)
+        value, limit = _known(budget.value, figures), _known(budget.limit, figures)
+        yield Verdict(budget.what, budget.bound, budget.unit, budget.most, value, limit)
+
+
+def _known(ask: Callable[[Figures], float] | None, figures: Figures) -> float | None:
+    try:
+        return ask(figures) if ask else None
+    except KeyError:
+        return None

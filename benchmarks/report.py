@@ -52,17 +52,21 @@ def table(results: Results) -> list[list[str]]:
 
 
 def budget_rows(verdicts: Iterable[Verdict]) -> list[list[str]]:
-    """Rows: what, asked for, measured, met."""
-    rows = [["budget", "asked", "measured", "met"]]
+    """Rows: what, asked for, measured, met, and what the limit reaches here."""
+    rows = [["budget", "asked", "measured", "met", "limit here"]]
     for verdict in verdicts:
         asked = f"{'at most' if verdict.most else 'at least'} {verdict.bound:g} {verdict.unit}"
-        value = "not measured" if verdict.value is None else f"{verdict.value:.3g} {verdict.unit}"
-        if verdict.value is not None and verdict.value >= 100:
-            value = f"{verdict.value:,.0f} {verdict.unit}"
-        rows.append(
-            [verdict.what, asked, value, {True: "yes", False: "NO", None: "-"}[verdict.met]]
-        )
+        value = "not measured" if verdict.value is None else _amount(verdict.value, verdict.unit)
+        limit = "" if verdict.limit is None else _amount(verdict.limit, verdict.unit)
+        if verdict.possible is False:
+            limit += ", out of reach"
+        met = {True: "yes", False: "NO", None: "-"}[verdict.met]
+        rows.append([verdict.what, asked, value, met, limit])
     return rows
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
 def details(once: Mapping[str, Any]) -> list[str]:
@@ -157,6 +161,6 @@ def _figures(results: Results, verdicts: list[Verdict], about: dict[str, Any], c
     ]
     if results.earlier():
         parts.insert(
-            1, f"Not of one run: {', '.join(results.earlier())} were measured by an earlier call."
+            1, f"Measured by another call, so not of one run: {', '.join(results.earlier())}."
         )
     return "\n\n".join(part for part in parts if part)
