@@ -27,7 +27,7 @@ from streams.ports import Write
 from streams.store import RedisStore
 from streams.throttle import NoThrottle
 
-RECORDS_MAX = 2000
+RECORDS_MAX = 4000
 
 Work = Callable[[list[Message]], None]
 

@@ -29,7 +29,7 @@ from streams.ports import Write
 from streams.store import RedisStore
 from streams.throttle import NoThrottle
 
-RECORDS_MAX = 2000
+RECORDS_MAX = 4000
 """Events read at once, and advanced at once of one partition."""
 
 

@@ -99,9 +99,11 @@ def advance(
     Only the first where more timers are due than were read; what remains is advanced from a snapshot of its own.
 
     Raises:
-        InvariantBroken: a record that cannot be (an unknown kind, no control in force, an offset already applied).
+        InvariantBroken: a record that cannot be (an unknown kind, no control in force, one applied before, a gap).
         ContentMissing: a control names content that this process lacks; nothing of the batch may be committed.
     """
+    if records and records[-1].offset - records[0].offset != len(records) - 1:
+        raise InvariantBroken(f"records do not follow each other from {records[0].offset} on")
     if records and records[0].offset < snapshot.offset:
         raise InvariantBroken(
             f"record {records[0].offset} was applied before: the state stands at {snapshot.offset}"

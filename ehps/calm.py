@@ -126,8 +126,8 @@ def tell(
         The messages in order, and the heads of all families that remember them.
     """
     seen = Seen(*(column[np.lexsort((seen.number, seen.owner))] for column in seen))
-    lacks = [[too_little_heard(scene, sources) for sources in range(4)] for scene in scenes]
-    lacking = np.array(lacks, bool).reshape(-1, 4)[seen.scene, seen.sources]
+    table = [[too_little_heard(scene, sources) for sources in range(4)] for scene in scenes]
+    lacking = np.array(table, bool).reshape(-1, 4)[seen.scene, seen.sources]
     first, before = _changes(seen.owner), held.head[seen.owner]
     unsaid = first & (before["flags"] & (SCORED | UNSCORED) != SCORED)
     score = np.where(first, before["score"], np.roll(seen.score, 1))

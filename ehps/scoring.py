@@ -232,6 +232,8 @@ class Course:
     def _work_out(self, sight: Sight, numbers: Ints, banded: Bools) -> list[Block]:
         """Features after these records, a block at a time, and scores just before them."""
         blocks: list[Block] = []
+        turn = np.zeros(len(self._records), np.int64)
+        turn[numbers[np.argsort(sight.owner[numbers], kind="stable")]] = np.arange(len(numbers))
         for part in filter(len, self._by_content(numbers)):
             compiled, size = self._compiled(part), np.diff(sight.line.starts)[sight.owner[part]]
             cuts = np.flatnonzero(np.diff(np.cumsum(size) // BLOCK_FACTS)) + 1
@@ -239,7 +241,7 @@ class Course:
             rows = [self._rows(sight, piece, piece) for piece in pieces]
             found = [features(compiled, asked) for asked in rows]
             score = np.concatenate([f.scores(_UNKNOWN) for f in found])
-            before = np.split(self._scores_before(sight, part, score, banded), cuts)
+            before = np.split(self._scores_before(sight, part, turn[part], score, banded), cuts)
             blocks += map(Block, repeat(sight), rows, found, pieces, before)
         return blocks
 
@@ -254,16 +256,20 @@ class Course:
         since, owners = self._scene(int(numbers[0])).since, sight.owner[numbers]
         return sight.rows(since, after, owners, self._today[numbers])
 
-    def _scores_before(self, sight: Sight, numbers: Ints, score: Ints, banded: Bools) -> Ints:
+    def _scores_before(
+        self, sight: Sight, numbers: Ints, turn: Ints, score: Ints, banded: Bools
+    ) -> Ints:
         """Of families that have a band, or may get one by these records: what they may fall back from.
 
         Args:
+            turn: place of each record among all that changed a set, family by family.
             score: after each record.
         """
         owners, compiled = sight.owner[numbers], self._compiled(numbers)
-        # On the day of the record before it, the score is the one after that.
-        order = np.argsort(owners, kind="stable")
-        alike = (np.diff(owners[order]) == 0) & (np.diff(self._today[numbers[order]]) == 0)
+        # On the day of the change before it, under the same content, the score is the one after that.
+        order = np.argsort(turn)
+        alike = (np.diff(turn[order]) == 1) & (np.diff(owners[order]) == 0)
+        alike &= np.diff(self._today[numbers[order]]) == 0
         scores = np.full(len(numbers), _UNKNOWN)
         scores[order[1:][alike]] = score[order[:-1][alike]]
         banded = banded.copy()

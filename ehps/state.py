@@ -14,7 +14,6 @@ import numpy as np
 import orjson
 
 from ehps.calendar import start_of_day
-from ehps.catalogue import FACTS_MAX
 from ehps.errors import InvariantBroken
 from ehps.facts import BIRTH, FACT, KEPT_OF, Facts, ages, person_hash
 
@@ -220,10 +219,6 @@ class Family:
     def awaits_silence(self) -> bool:
         """Whether a timer waits for a rule's silence."""
         return self._awaits if self._case is None else self._case.awaits_silence()
-
-    def room(self) -> int:
-        """Facts that surely fit within the bound, whatever their class."""
-        return FACTS_MAX - len(self.facts) // FACT.itemsize
 
     def blank(self) -> bool:
         """Whether nothing is known of it: nobody belongs to it, nothing was told, nothing was said."""

@@ -54,12 +54,7 @@ class Settings(BaseSettings):
     sweep_s: float = Field(
         default=60.0, gt=0, le=3600, description="Seconds between sweeps of parked events."
     )
-    batch_records: int = Field(
-        default=4000,
-        ge=1,
-        le=10_000,
-        description="Records read at once, so at most families in one call of Redis.",
-    )
+    batch_records: int = Field(default=4000, ge=1, le=10_000, description="Records read at once.")
     poll_s: float = Field(default=0.5, gt=0, le=10, description="Longest wait for the next record.")
     log_level: str = Field(
         default="info", pattern=r"^(debug|info|warning|error)$", description="Least level logged."

@@ -93,7 +93,7 @@ def _answered(address: str, options: dict[str, Any]) -> redis.Redis:
 
 
 def is_cluster(client: object) -> bool:
-    """Whether the client is of a whole cluster, which runs no scripts in a pipeline."""
+    """Whether the client is of a whole cluster, where keys may live on several servers."""
     return isinstance(client, RedisCluster)
 
 
@@ -104,6 +104,14 @@ def masters(client: redis.Redis) -> list[redis.Redis]:
         return [client]
     nodes = whole.get_primaries()
     return [whole.get_redis_connection(node) for node in nodes]
+
+
+def owner_of(client: redis.Redis, key: str) -> redis.Redis:
+    """A client of the server that holds the key: a cluster's own sends a transaction again without what it watched."""
+    whole: Any = client
+    if not is_cluster(client):
+        return client
+    return cast("redis.Redis", whole.get_redis_connection(whole.get_node_from_key(key)))
 
 
 def policy_of(server: redis.Redis) -> str | None:

@@ -1,7 +1,7 @@
 """The scorer: the commit protocol, top to bottom.
 
 For every batch (`_step`), the records of each partition:
-  1. read      offset, partition state, due timers and families from Redis, in one atomic call for each partition;
+  1. read      due timers, then offset, partition state and families from Redis, of each partition as of one moment;
   2. compare   if Redis does not stand at the batch's first record, advance nothing: go to where Redis stands;
   3. advance   the pure transition;
   4. send      alerts and scores, every delivery confirmed;

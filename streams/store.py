@@ -1,15 +1,14 @@
 """The Redis store: states of a batch read at one moment, and set if nobody moved on meanwhile.
 
-All keys of log partition p share the hash tag `{ehps:p}`, so that one command may name them in a cluster. What is read
-comes from one MGET, and what is set goes into one transaction that watches the offset: Redis spends half as much on
-them as on scripts, which copy every state once more. There is no TTL anywhere and `maxmemory-policy` must be
-`noeviction`: a key that went missing would look like a new family.
+All keys of log partition p share the hash tag `{ehps:p}`, so that one command may name them in a cluster. States come
+from one MGET, after the timers that are due; what is set goes into one transaction that watches offset and generation.
+Scripts would copy every state once more, and cost Redis twice as much. There is no TTL anywhere and `maxmemory-policy`
+must be `noeviction`: a key that went missing would look like a new family.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 from operator import methodcaller
 from typing import Any, NamedTuple, cast
 
@@ -19,7 +18,7 @@ import redis
 from ehps.advance import Needs, Snapshot
 from streams.errors import Conflict
 from streams.ports import Write
-from streams.redisclient import is_cluster
+from streams.redisclient import is_cluster, owner_of
 
 
 def tag(partition: int) -> str:
@@ -103,7 +102,7 @@ class RedisStore:
         On a cluster each partition by itself, as they may live on different servers.
 
         Raises:
-            Conflict: of one it is not, and of that one nothing was written.
+            Conflict: of one it is not. On one server nothing was written; on a cluster, only those before it.
         """
         for together in [[write] for write in writes] if is_cluster(self.client) else [writes]:
             try:
@@ -113,11 +112,11 @@ class RedisStore:
                 raise Conflict(f"partition {places}: somebody else was at work") from error
 
     def _set(self, writes: Sequence[Write]) -> None:
-        with self.client.pipeline(transaction=True) as change:
+        server = owner_of(self.client, tag(writes[0].partition))
+        with server.pipeline(transaction=True) as change:
             watched = [key for write in writes for key in self._watched(write.partition)]
             change.watch(*watched)  # type: ignore[no-untyped-call]
-            # By name: a cluster's client has them, but not as methods, since their keys may lie on several servers.
-            held = iter(change.execute_command("MGET", *watched))  # type: ignore[no-untyped-call]
+            held = iter(cast("list[bytes | None]", change.mget(watched)))
             for write, offset, generation in zip(writes, held, held, strict=True):
                 self._compare(write, int(offset or 0), (generation or b"").decode())
             change.multi()
@@ -144,7 +143,7 @@ class RedisStore:
         head = {"offset": step.offset, "state": step.partition, "guard": guard}
         values = {f"{at}:{name}": value for name, value in head.items()}
         values |= {f"{at}:f:{name}": state for name, state in step.states.items()}
-        change.execute_command("MSET", *chain.from_iterable(values.items()))
+        change.mset(values)
         for (la, family), due in step.timers.items():
             if due is None:
                 change.zrem(f"{at}:timers:{la}", family)
@@ -162,9 +161,14 @@ class RedisStore:
 
     def standing(self, partition: int) -> tuple[int, dict[str, Any] | None]:
         """(next record to apply, guard of the last applied), in one read: another owner may be at work."""
-        at = self.at(partition)
-        offset, raw = cast("list[bytes | None]", self.client.mget([f"{at}:offset", f"{at}:guard"]))
-        return int(offset or 0), None if raw is None else orjson.loads(raw)
+        while True:
+            at = self.at(partition)
+            keys = [f"{at}:offset", f"{at}:guard", f"{tag(partition)}:generation"]
+            offset, raw, generation = cast("list[bytes | None]", self.client.mget(keys))
+            if (
+                prefix(partition, (generation or b"").decode()) == at
+            ):  # no rebuild switched meanwhile
+                return int(offset or 0), None if raw is None else orjson.loads(raw)
 
     def generation(self, partition: int) -> str:
         """The generation of states that is in force; a rebuild makes the next."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -235,6 +236,25 @@ def interrupted(client: Redis, kind: type[RedisStore]) -> list[Any]:
 
 def test_who_is_overtaken_while_reading_or_committing_notices(client: Redis) -> None:
     assert interrupted(client, RedisStore) == [Conflict, b"theirs", []]
+
+
+def test_a_commit_whose_connection_breaks_is_not_sent_again_without_its_watch(
+    client: Redis,
+) -> None:
+    client.flushall()
+    ours, theirs = RedisStore(client), RedisStore(client)
+    change = ours._change
+
+    def cut_off(transaction: Any, write: Write) -> None:
+        theirs.commit([Write(7, 0, Step(1, b"p", {NAMES[0]: b"theirs"}, {}, [], [], 1), b"{}")])
+        transaction.connection._sock.shutdown(socket.SHUT_RDWR)
+        change(transaction, write)
+
+    ours._change = cut_off  # type: ignore[method-assign]
+    step = Step(1, b"p", {NAMES[0]: b"ours"}, {}, [], [], 1)
+    said = answer(lambda: ours.commit([Write(7, 0, step, b"{}")]))
+
+    assert [said, theirs.family(7, NAMES[0])] == [Conflict, b"theirs"]
 
 
 @pytest.mark.parametrize("defect", SCRIPT_DEFECTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from ehps.advance import TIMERS_A_HEARTBEAT_MAX
 from ehps.calendar import date_to_day, local_day_of
 from ehps.explain import explain
 from ehps.facts import person_hash
+from ehps.library import Library
+from ehps.log import RecordKind, pack_other
 from ehps.replay import MemoryStore, replay
 from ehps.state import LOOK_AGAIN_DAYS, Family
 
@@ -154,6 +157,40 @@ def test_a_family_that_the_kernel_fails_on_costs_no_other_anything_however_the_l
     assert one.store == whole.store
     assert any("error" in score for score in one.scores)
     assert said_of("f3", one) == healthy
+
+
+LOWER = {"down: 25": "down: 9", "green: 30": "green: 15", "policy-default-1": "policy-lower-1"}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_policy_put_in_force_and_back_within_a_day_is_judged_alike_however_the_log_is_cut(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (resources.files("ehps") / "content" / "policy-default.yaml").read_text()
+    for old, new in LOWER.items():
+        text = text.replace(old, new, 1)
+    library = Library.packaged({"policy-lower.yaml": text.encode()})
+    monkeypatch.setattr("families.LIBRARY", library)
+    chance, log, told = random.Random(seed), Log().open(60), list[Any]()
+    for number in range(60):
+        log.now += timedelta(minutes=5)
+        if chance.random() < 0.3:
+            name = chance.choice(["policy-default-1", "policy-lower-1"])
+            control = library.control(LA, log.now, f"c{number}", policy=name)
+            log.write("", pack_other(RecordKind.CONTROL, LA), control.model_dump_json().encode())
+        log.beat(0)
+        if told and chance.random() < 0.5:
+            log.tell(retraction(told.pop(chance.randrange(len(told))), log.now))
+        else:
+            kind, data = chance.choice(TOLD)
+            told.append(event(kind, log.now, event_id=f"e{number}", **data))
+            log.tell(told[-1])
+
+    one, whole = log.run(1), log.run()
+
+    assert one.alert_bytes == whole.alert_bytes
+    assert one.score_bytes == whole.score_bytes
+    assert one.store == whole.store
 
 
 def said_of(family: str, outcome: Outcome) -> list[tuple[object, ...]]:
