@@ -104,7 +104,8 @@ class RedisStore:
         Raises:
             Conflict: of one it is not. On one server nothing was written; on a cluster, only those before it.
         """
-        for together in [[write] for write in writes] if is_cluster(self.client) else [writes]:
+        groups = [[write] for write in writes] if is_cluster(self.client) else [writes]
+        for together in filter(None, groups):
             try:
                 self._set(together)
             except redis.WatchError as error:
