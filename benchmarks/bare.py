@@ -17,13 +17,14 @@ from confluent_kafka import Message
 from benchmarks.limits import grown
 from ehps.log import HEAD_BYTES
 from schemas.topics import AGENCY_TOPICS, LOG, SCORES
+from streams.config import BATCH_RECORDS
 from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, drain, good, producer
 from streams.logwriter import EHPS, INPUT
 from streams.store import RedisStore
 from streams.telling import Pace, Teller
 from streams.throttle import NoThrottle
 
-PACE = Pace(4000, 0.5)
+PACE = Pace(BATCH_RECORDS, 0.5)
 COMPACT = bytes(HEAD_BYTES + 32)
 
 

@@ -11,7 +11,7 @@ PYTHON_PEERS = ("quix", "bytewax")
 class Budget(NamedTuple):
     """A row of the table. `bound` is a least value, or with `most` a greatest one.
 
-    `limit` is the same ratio for a worker that does only what none can leave out: no product can be better here.
+    `limit` is the same ratio for a worker that does only what none can leave out, on the same clients.
     """
 
     what: str

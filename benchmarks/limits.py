@@ -21,13 +21,12 @@ from benchmarks.meter import Meter
 from ehps.advance import Needs, Step
 from ehps.log import HEAD_BYTES
 from schemas.events import EVENT_TYPES
+from streams.config import BATCH_RECORDS
 from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, drain, good, producer
 from streams.logwriter import EHPS, INPUT, RECEIVED
 from streams.ports import Write
 from streams.store import RedisStore
 from streams.throttle import NoThrottle
-
-RECORDS_MAX = 4000
 
 Work = Callable[[list[Message]], None]
 
@@ -114,7 +113,7 @@ def main() -> None:
     client.subscribe([os.environ["BENCH_TOPIC"]])
     done = False
     while not done:
-        messages = good(drain(client, RECORDS_MAX, 0.5))
+        messages = good(drain(client, BATCH_RECORDS, 0.5))
         work(messages)
         done = meter.count(len(messages))
     meter.finish()

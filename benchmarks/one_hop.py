@@ -24,13 +24,11 @@ from ehps.log import LogRecord, RecordKind, pack_event, pack_other
 from schemas.envelope import Event
 from schemas.topics import ALERTS, SCORES, agency_topic
 from schemas.validate import validate_event
+from streams.config import BATCH_RECORDS
 from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, drain, good, producer
 from streams.ports import Write
 from streams.store import RedisStore
 from streams.throttle import NoThrottle
-
-RECORDS_MAX = 4000
-"""Events read at once, and advanced at once of one partition."""
 
 
 class OneHop:
@@ -50,7 +48,7 @@ class OneHop:
     def poll(self) -> int:
         """One batch. Its last step is committed when the next batch has been read. Returns events done."""
         by_partition: dict[int, list[Message]] = {}
-        for message in good(drain(self._consumer, RECORDS_MAX, 0.05)):
+        for message in good(drain(self._consumer, BATCH_RECORDS, 0.05)):
             by_partition.setdefault(message.partition(), []).append(message)
         batches = [
             (p, messages, list(self._records(p, messages))) for p, messages in by_partition.items()

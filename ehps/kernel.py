@@ -236,7 +236,8 @@ def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, Ints]:
     part, at = rows.facts.take(index), row[index]
     spell, start = SPELL_OF[part["kind"]].astype(np.int64), IS_START[part["kind"]]
     whose = at << 40 | part["person"].astype(np.int64) << 8 | spell
-    # On one moment a start comes after an end: a child moves from one school to the next on a day.
+    # On one moment a start comes after an end: a child moves from one school to the next on a day. Others of one
+    # moment stay as they come, in the order of their ids.
     order = np.lexsort((part["occurred"].astype(np.int64) << 1 | start, whose))
     whose, at, spell, start = whose[order], at[order], spell[order], start[order]
     person, day = part["person"].astype(np.int64)[order], rows.days[index][order]
