@@ -27,6 +27,7 @@ from schemas.envelope import Event
 from schemas.events import EVENT_TYPES, SOURCES
 from schemas.topics import LOG, agency_topic
 from schemas.validate import validate_event
+from streams.agents import version_at
 from streams.logwriter import EHPS, LogWriter
 from streams.partitioning import partition_of
 from streams.ports import Write
@@ -95,7 +96,7 @@ def fresh(workload: Workload, *, people: bool = True) -> Stores:
             role, born = ROLES[person]
             member = {
                 "subject": subject_of(family, person),
-                "version": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                "version": version_at(moment, linked=True),
                 "removed": False,
                 "role": role,
                 "born": born,

@@ -33,7 +33,7 @@ KEPT_DAYS = (730, 182, 1 << 30)
 from them however long ago it began, and taking a later one back must bring the earlier one to light."""
 
 FACTS_MAX = 512
-"""Newest facts a family keeps of each horizon class: 36 bytes each, so at most 36 KiB a family."""
+"""Newest facts a family keeps of each horizon class: 32 bytes each, so at most 32 KiB a family."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

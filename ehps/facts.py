@@ -1,17 +1,19 @@
 """Facts and the set of them that a family keeps.
 
-A fact is 36 bytes. Its key (occurred, id, slot) never changes; of several versions under one key the greatest
-(recorded, void, digest) wins, and of equal versions the one known first. That makes merging a semilattice: whatever the
+A fact is 32 bytes. Its key (occurred, id, slot) never changes; of several versions under one key the greatest
+(recorded, void, digest of the rest) wins, and of equal versions the one known first. That makes merging a semilattice: whatever the
 order, grouping or number of deliveries, the same set results. A retraction is a void version, which holds the slot.
 """
 
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,6 @@ FACT: Final = np.dtype(
         ("recorded", "<u4"),  # when the agency's system knew
         ("incident", "<u4"),  # 0: none
         ("person", "<u4"),
-        ("digest", "<u4"),  # breaks ties between versions recorded in the same second
         ("kind", "u1"),
         ("slot", "u1"),
         ("value", "u1"),
@@ -46,6 +47,7 @@ VOID: Final = 1
 Facts = NDArray[np.void]
 """Records of `FACT`. `take` picks some of them thirty times as fast as an index does, which copies field by field."""
 NEVER: Final = 2**31 - 1
+_SAYS = struct.Struct("<IIBB")
 
 COUNTED_OF = np.zeros(256, np.int64)
 KEPT_OF = np.zeros(256, np.int64)
@@ -108,7 +110,16 @@ def from_wire(compact: bytes, known: int | NDArray[np.int64]) -> Facts:
 
 def version(fact: np.void) -> tuple[int, int, int]:
     """What decides between two versions under one key: the greatest wins."""
-    return int(fact["recorded"]), int(fact["flags"]) & VOID, int(fact["digest"])
+    return int(fact["recorded"]), int(fact["flags"]) & VOID, digest(fact)
+
+
+def digest(fact: np.void) -> int:
+    """What a fact says beside its key, as a number: of versions recorded in one second the same wins whichever came first.
+
+    CRC-32 tells any two apart that differ in one field, for certain.
+    """
+    said = (int(fact[name]) for name in ("incident", "person", "kind", "value"))
+    return crc32(_SAYS.pack(*said))
 
 
 def ages(facts: Facts, day: int | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """The log: what a record of `ehps.log.v1` is, and the compact form that saves the scorer from parsing JSON.
 
-Every record carries a Kafka header `ehps`: one byte of kind, nine of the authority's ONS code, then its facts (32 bytes
+Every record carries a Kafka header `ehps`: one byte of kind, nine of the authority's ONS code, then its facts (28 bytes
 each) for events and retractions. The value is the validated message as JSON.
 """
 
@@ -12,7 +12,6 @@ from datetime import datetime
 from enum import IntEnum
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
-from zlib import crc32
 
 from ehps.calendar import local_day_of
 from ehps.catalogue import VALUES, Kind, matches, slots_of
@@ -53,10 +52,7 @@ class LogRecord(NamedTuple):
 
 
 HEAD_BYTES = 10
-_WIRE = struct.Struct("<QIIIIIBBBB")
-_SAYS = struct.Struct("<IIBB")
-"""What a fact says beside its key and version. The digest is made from all of it, so that of versions recorded in one
-second the same wins whichever came first; CRC-32 tells any two apart that differ in one field, for certain."""
+_WIRE = struct.Struct("<QIIIIBBBB")
 
 
 @lru_cache(maxsize=4096)
@@ -134,7 +130,6 @@ def _facts(
                     code, flags = kind.code, 0
                     value = VALUES[kind.value](data) if kind.value else 0
                     break
-        digest = crc32(_SAYS.pack(incident, person, code, value))
-        row = (name, moment, recorded, incident, person, digest, code, slot[0].slot, value, flags)
+        row = (name, moment, recorded, incident, person, code, slot[0].slot, value, flags)
         packed += _WIRE.pack(*row)
     return packed

@@ -56,7 +56,7 @@ def _person(document: dict[str, Any], since: int) -> Person:
     month = document.get("born")
     born = None if month is None else date_to_day(date.fromisoformat(f"{month}-15"))
     confidence, removed = float(document["confidence"]), bool(document["removed"])
-    return Person(document["version"], document["role"], born, since, confidence, removed)
+    return Person(document["version"], document["role"], since, born, confidence, removed)
 
 
 def _order(person: Person) -> tuple[str, bool, str, int, float]:

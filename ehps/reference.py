@@ -15,7 +15,7 @@ from ehps.calendar import SchoolCalendar, local_day_of
 from ehps.catalogue import BY_CODE, BY_NAME, CONDITIONS, HEADINGS_CODE, Kind
 from ehps.compiled import POSITIVE_ATTENDANCE, UNIT
 from ehps.content import CONDITION_CODES, STATE_BIT, Condition, Rule
-from ehps.facts import COUNTED_OF, SPELLS, VOID, Facts, together
+from ehps.facts import COUNTED_OF, SPELLS, VOID, Facts, digest, together
 from ehps.kernel import BEFORE, POSITIVE, RECENT, SEVERE
 from ehps.library import Content
 
@@ -234,7 +234,7 @@ def merge(held: Facts, new: Facts) -> Facts:
     order = np.lexsort(
         (
             ~both["known"],
-            both["digest"],
+            [digest(fact) for fact in both],
             both["flags"] & VOID,
             both["recorded"],
             both["slot"],

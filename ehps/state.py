@@ -17,7 +17,7 @@ from ehps.calendar import start_of_day
 from ehps.errors import InvariantBroken
 from ehps.facts import BIRTH, FACT, KEPT_OF, Facts, ages, person_hash
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SILENT: Final = "silent:"
 """Prefix of the timers that wait for a rule's silence; the rule's name follows."""
 STANDING_MAX = 16
@@ -34,14 +34,21 @@ class Person(NamedTuple):
 
     version: str
     role: str
-    born: int | None  # day of birth (the 15th of the month told), days since 1970
     since: int  # log time of joining, seconds
+    born: int | None = None  # day of birth (the 15th of the month told), days since 1970
     confidence: float = 1.0
     removed: bool = False
 
     def stored(self) -> list[Any]:
         """As JSON, without what is as it usually is: states are many, and most of their people usual."""
-        return list(self[:-2] if self[-2:] == (1.0, False) else self)
+        said = list(self)
+        while said[-1] == _USUAL[len(said) - 1]:
+            said.pop()
+        return said
+
+
+_USUAL = (..., ..., ..., None, 1.0, False)
+"""What is left out of a stored person where it ends so."""
 
 
 class Standing(NamedTuple):

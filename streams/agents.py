@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 
 from schemas.envelope import Event
 from schemas.links import PersonLinked, authority_of, family_key
@@ -14,6 +14,8 @@ from streams.parking import Parking
 from streams.patience import Clock, utc_now
 from streams.ports import Link, Lookups, Stretch
 from streams.segments import Record
+
+_YEAR_ONE = datetime.min.replace(tzinfo=UTC)
 
 
 class Links:
@@ -100,12 +102,18 @@ def _looked_up(link: Event) -> Link:
 
 
 def version_of(link: Event) -> str:
-    """A link's version: its recordedtime, in a form whose text sorts as the time does; then 1, or 0 for a removal.
+    """A link's version."""
+    return version_at(link.recordedtime, linked=isinstance(link, PersonLinked))
 
-    Of one moment, the end of one membership and the beginning of another are a move: the beginning counts.
+
+def version_at(moment: datetime, *, linked: bool) -> str:
+    """What is greater for the later link: microseconds since year 1 as 15 digits of base 16; then 1, or 0 for a removal.
+
+    Of one moment, the end of one membership and the beginning of another are a move: the beginning counts. Short, since
+    every state holds one for each person.
     """
-    moment = link.recordedtime.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return f"{moment}{int(isinstance(link, PersonLinked))}"
+    passed = max(moment - _YEAR_ONE, timedelta()) // timedelta(microseconds=1)
+    return f"{passed:015x}{int(linked)}"
 
 
 class Decisions:

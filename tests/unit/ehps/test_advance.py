@@ -190,25 +190,18 @@ def test_an_alert_s_contributions_add_up_to_its_score_and_name_dated_facts(
 
 
 def versions(count: int) -> st.SearchStrategy[Facts]:
-    def build(rows: list[tuple[int, int, int, int, int]]) -> Facts:
+    names = ["occurred", "id", "recorded", "flags", "known", "value"]
+
+    def build(rows: list[tuple[int, ...]]) -> Facts:
         facts = np.zeros(len(rows), FACT)
-        for index, (occurred, identity, recorded, flags, known) in enumerate(rows):
-            facts[index]["occurred"], facts[index]["id"], facts[index]["recorded"] = (
-                occurred,
-                identity,
-                recorded,
-            )
-            facts[index]["flags"], facts[index]["known"], facts[index]["digest"] = (
-                flags,
-                known,
-                recorded * 7 + flags,
-            )
+        for index, row in enumerate(rows):
+            for name, drawn in zip(names, row, strict=True):
+                facts[name][index] = drawn
         return facts
 
-    small = st.integers(0, 2)
-    return st.lists(st.tuples(small, small, small, st.integers(0, 1), small), max_size=count).map(
-        build
-    )
+    small, flag = st.integers(0, 2), st.integers(0, 1)
+    row = st.tuples(small, small, small, flag, small, flag)
+    return st.lists(row, max_size=count).map(build)
 
 
 @given(versions(8), versions(8), versions(8))
