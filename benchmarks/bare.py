@@ -17,6 +17,7 @@ from confluent_kafka import Message
 from benchmarks.limits import grown
 from ehps.log import HEAD_BYTES
 from schemas.topics import AGENCY_TOPICS, LOG, SCORES
+from streams import collector
 from streams.config import BATCH_RECORDS
 from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, drain, good, producer
 from streams.logwriter import EHPS, INPUT
@@ -79,6 +80,7 @@ def turns(topics: list[str], group: str) -> Iterator[list[Message]]:
 
 def main() -> None:
     """Until killed."""
+    collector.spare()
     hop, group = sys.argv[1], f"{os.environ['BENCH_RUN']}-{sys.argv[1]}"
     sender = Sender(producer(os.environ["BENCH_KAFKA"], CONFIRMED_LINGER_MS), NoThrottle())
     work = passing(sender) if hop == "pass" else touching(sender)

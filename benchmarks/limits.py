@@ -21,6 +21,7 @@ from benchmarks.meter import Meter
 from ehps.advance import Needs, Step
 from ehps.log import HEAD_BYTES
 from schemas.events import EVENT_TYPES
+from streams import collector
 from streams.config import BATCH_RECORDS
 from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, drain, good, producer
 from streams.logwriter import EHPS, INPUT, RECEIVED
@@ -108,6 +109,7 @@ MODES: dict[str, Callable[[], Work]] = {
 
 def main() -> None:
     """Until every record of the topic is read."""
+    collector.spare()
     meter, work = Meter(), MODES[sys.argv[1]]()
     client = consumer(os.environ["BENCH_KAFKA"], os.environ["BENCH_RUN"])
     client.subscribe([os.environ["BENCH_TOPIC"]])

@@ -24,6 +24,7 @@ from ehps.log import LogRecord, RecordKind, pack_event, pack_other
 from schemas.envelope import Event
 from schemas.topics import ALERTS, SCORES, agency_topic
 from schemas.validate import validate_event
+from streams import collector
 from streams.config import BATCH_RECORDS
 from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, drain, good, producer
 from streams.ports import Write
@@ -113,6 +114,7 @@ def _json(seconds: int) -> bytes:
 
 def main() -> None:
     """Until every event of the workload is committed."""
+    collector.spare()
     meter, store = Meter(), RedisStore(redis.Redis.from_url(os.environ["BENCH_REDIS"]))
     environment = os.environ
     hop = OneHop(

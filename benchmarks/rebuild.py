@@ -12,12 +12,14 @@ from benchmarks.workload import Workload
 from ehps.library import Library
 from ehps.replay import replay
 from schemas.topics import LOG
+from streams import collector
 from streams.kafka import read_topic
 from streams.replaylog import log_record
 
 
 def main(events: int, families: int, seed: int, pace: int) -> None:
     """Seed as the scorer was seeded, then replay the log."""
+    collector.spare()
     stores, library, meter = (
         fresh(Workload(events, families, seed, pace=pace)),
         Library.packaged(),

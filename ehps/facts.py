@@ -1,8 +1,9 @@
 """Facts and the set of them that a family keeps.
 
 A fact is 32 bytes. Its key (occurred, id, slot) never changes; of several versions under one key the greatest
-(recorded, void, digest of the rest) wins, and of equal versions the one known first. That makes merging a semilattice: whatever the
-order, grouping or number of deliveries, the same set results. A retraction is a void version, which holds the slot.
+(recorded, void, digest of the rest) wins, and of equal versions the one known first. That makes merging a semilattice:
+whatever the order, grouping or number of deliveries, the same set results. A retraction is a void version, which holds
+the slot.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def version(fact: np.void) -> tuple[int, int, int]:
 
 
 def digest(fact: np.void) -> int:
-    """What a fact says beside its key, as a number: of versions recorded in one second the same wins whichever came first.
+    """What a fact says beside its key: of versions recorded in one second the same wins whichever came first.
 
     CRC-32 tells any two apart that differ in one field, for certain.
     """

@@ -107,7 +107,7 @@ def version_of(link: Event) -> str:
 
 
 def version_at(moment: datetime, *, linked: bool) -> str:
-    """What is greater for the later link: microseconds since year 1 as 15 digits of base 16; then 1, or 0 for a removal.
+    """Microseconds since year 1 as 15 digits of base 16, then 1, or 0 for a removal: text that sorts as links count.
 
     Of one moment, the end of one membership and the beginning of another are a move: the beginning counts. Short, since
     every state holds one for each person.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import threading
 import time
@@ -14,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from ehps.library import Library
 from schemas.topics import AGENCY_TOPICS, ALERTS, CONTROL, DECISIONS, LINKS, LOG, SCORES, UNLINKED
+from streams import collector
 from streams.agents import Decisions, Links
 from streams.config import Settings
 from streams.content import library as library_of
@@ -46,8 +46,6 @@ WAIT_S = (0.2, 5.0)
 GATHER_S = 0.003
 """Intake costs little an event and much a batch: without this wait it would take two at a time, and keep broker and
 scorer from their work, so that alerts came later."""
-GC_OBJECTS = 50_000
-"""New objects between two looks of the collector: with Python's 700 it takes a sixth of the time of a busy worker."""
 T = TypeVar("T")
 
 
@@ -98,7 +96,7 @@ def _work(loops: list[Loop], host: Callable[[], Worker]) -> None:
             loop.start()
         worker = host()
         worker.loops = loops
-        _spare_the_collector()
+        collector.spare()
         signal.signal(signal.SIGTERM, _leave)
         if not told.is_set():
             worker.execute_from_commandline()
@@ -127,13 +125,6 @@ def _host(
     worker.drain_s = settings.drain_s
     worker.spinner = None  # it would write control characters into the log
     return worker
-
-
-def _spare_the_collector() -> None:
-    """What starting made stays, and a batch's thousands of objects die with it: neither is worth looking through."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_OBJECTS, 20, 20)
 
 
 def sender(settings: Settings, readers: dict[str, list[str]]) -> Sender:

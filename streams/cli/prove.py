@@ -47,11 +47,13 @@ def replay(
       ehps replay --verify
     """
     from schemas.topics import LOG
+    from streams import collector
     from streams.content import library as library_of
     from streams.kafka import read_topic
     from streams.replaylog import Replayed, replay_partition
     from streams.replaylog import verify as verified
 
+    collector.spare()
     settings = settings_of(kafka, redis)
     partitions = require_log(settings)
     library = library_of(settings.content)

@@ -171,6 +171,7 @@ def rebuild(
 
 def _rebuild(settings: Settings, client: redis_client.Redis) -> Rebuild:
     from schemas.topics import LOG
+    from streams import collector
     from streams.content import library
     from streams.groups import Groups
     from streams.guard import LogGuard
@@ -179,6 +180,7 @@ def _rebuild(settings: Settings, client: redis_client.Redis) -> Rebuild:
     from streams.store import RedisStore
     from streams.worker import topic_id
 
+    collector.spare()
     kept, groups = Kept(settings), Groups(settings.kafka)
 
     def committed(partition: int) -> int:
