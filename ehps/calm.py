@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ehps.alerts import Output, score_writer
 from ehps.batch import BLANK, too_little_heard
 from ehps.calendar import Bools, Ints, local_day_of
-from ehps.catalogue import FACTS_MAX
-from ehps.facts import BIRTH, FACT
+from ehps.catalogue import FACTS_MAX, Horizon
+from ehps.facts import BIRTH, CLASS_OF, FACT
 from ehps.policy import Scene
 from ehps.ragged import Ragged
 from ehps.state import (
@@ -71,10 +71,15 @@ class Held(NamedTuple):
         """Each family's facts."""
         return [state[at:] for state, at in zip(self.raw, self.facts_at, strict=True)]
 
-    def room(self) -> Ints:
-        """Facts that surely fit within each family's bound, whatever their class."""
+    def crowded(self, more: Ints) -> Bools:
+        """Families that may pass a bound with the (family, class) facts more that they are told."""
         sizes = np.array([len(state) for state in self.raw], np.int64) - self.facts_at
-        return FACTS_MAX - sizes // FACT.itemsize
+        crowded: Bools = sizes // FACT.itemsize + more.sum(axis=1) > FACTS_MAX
+        for at in np.flatnonzero(crowded).tolist():  # few have so many, of all classes together
+            kinds = np.frombuffer(self.raw[at], FACT, offset=self.facts_at[at])["kind"]
+            held = np.bincount(CLASS_OF[kinds], minlength=len(Horizon))
+            crowded[at] = (held + more[at]).max() > FACTS_MAX
+        return crowded
 
     def with_gone(self) -> list[int]:
         """Index of each family of which some people's facts do not count."""

@@ -233,20 +233,24 @@ def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, Ints]:
     index = np.flatnonzero(happened & (SPELL_OF[rows.facts["kind"]] > 0))
     if not len(index):
         return opened, np.empty((0, 3), np.int64)
-    part, at = rows.facts.take(index), row[index]
-    spell, start = SPELL_OF[part["kind"]].astype(np.int64), IS_START[part["kind"]]
-    whose = at << 40 | part["person"].astype(np.int64) << 8 | spell
-    # On one moment a start comes after an end: a child moves from one school to the next on a day. Others of one
-    # moment stay as they come, in the order of their ids.
-    order = np.lexsort((part["occurred"].astype(np.int64) << 1 | start, whose))
-    whose, at, spell, start = whose[order], at[order], spell[order], start[order]
-    person, day = part["person"].astype(np.int64)[order], rows.days[index][order]
-    last = np.ones(len(order), bool)
-    last[:-1] = whose[1:] != whose[:-1]
-    is_open = last & start
-    np.bitwise_or.at(opened, at[is_open], 1 << (spell[is_open] - 1))
-    school = is_open & (spell == ON_ROLL)
-    return opened, np.stack((at[school], person[school], day[school]), axis=1)
+    part = rows.facts.take(index)
+    spell = SPELL_OF[part["kind"]].astype(np.int64)
+    whose = row[index] << 40 | part["person"].astype(np.int64) << 8 | spell
+    # On one moment a start comes after an end: a child moves from one school to the next on a day.
+    edge = part["occurred"].astype(np.int64) << 1 | IS_START[part["kind"]]
+    order = np.argsort(
+        whose, kind="stable"
+    )  # thrice as fast as any other, since rows come in order
+    whose = whose[order]
+    first = np.flatnonzero(np.concatenate(([True], whose[1:] != whose[:-1])))
+    latest = np.maximum.reduceat(edge[order], first)
+    is_open = latest & 1 > 0
+    whose, since = whose[first][is_open], latest[is_open] >> 1
+    at, spell = whose >> 40, whose & 0xFF
+    np.bitwise_or.at(opened, at, 1 << (spell - 1))
+    school = spell == ON_ROLL
+    person = whose[school] >> 8 & 0xFFFFFFFF
+    return opened, np.stack((at[school], person, local_day(since[school])), axis=1)
 
 
 def _ages_of_children(rows: Rows) -> Ints:

@@ -234,7 +234,7 @@ def merge(held: Facts, new: Facts) -> Facts:
     order = np.lexsort(
         (
             ~both["known"],
-            [digest(fact) for fact in both],
+            np.array([digest(fact) for fact in both], np.int64),
             both["flags"] & VOID,
             both["recorded"],
             both["slot"],

@@ -20,12 +20,13 @@ from ehps.alerts import Output
 from ehps.batch import Batch, sources_index
 from ehps.calendar import Bools, Ints, local_day
 from ehps.calm import Held, Seen
+from ehps.catalogue import Horizon
 from ehps.compiled import Compiled
 from ehps.errors import NothingInForce
-from ehps.facts import BIRTH, SPELLS, WIRE_BYTES, Facts
+from ehps.facts import BIRTH, CLASS_OF, SPELLS, Facts
 from ehps.kernel import Features, Row, Rows, features
 from ehps.library import Content
-from ehps.log import HEAD_BYTES, LogRecord, RecordKind
+from ehps.log import LogRecord, RecordKind
 from ehps.merging import account, countable, cut, keep, merged, restarts, told
 from ehps.policy import Scene, row_of
 from ehps.ragged import Ragged, picked
@@ -123,6 +124,7 @@ class Course:
         kinds = np.array([record.compact[0] for record in records], np.uint8)
         numbers = np.flatnonzero(np.isin(kinds, list(FACT_KINDS)))
         self._scenes, self._scene_of = _distinct(scenes)
+        self._content_of = _contents(self._scenes)[self._scene_of]
         if (self._scene_of[numbers] < 0).any():
             raise NothingInForce
         known = np.array([*(scene.at for scene in self._scenes), 0], np.int64)[self._scene_of]
@@ -134,7 +136,7 @@ class Course:
         self._owner = np.zeros(len(records), np.int64)
         self._owner[numbers] = [self._index[key] for key in keys]
         self._held = Held.of(batch.raw, list(self._index))
-        self._apart = self._held.room() < self._facts_most(numbers)
+        self._apart = self._held.crowded(self._facts_told())
         self._apart |= self._families_with(kinds == RecordKind.MEMBERSHIP)
         self._sight, self._line, self._moved, blocks = self._together(numbers)
         self._calm = self._calm_throughout(blocks)
@@ -195,12 +197,11 @@ class Course:
                 found[owner] = True
         return found
 
-    def _facts_most(self, numbers: Ints) -> Ints:
-        """By index: no more facts than these are told of a family in the batch."""
-        most = max((len(self._records[number].compact) for number in numbers.tolist()), default=0)
-        times = np.bincount(self._owner[numbers], minlength=len(self._index))
-        facts: Ints = times * ((most - HEAD_BYTES) // WIRE_BYTES)
-        return facts
+    def _facts_told(self) -> Ints:
+        """By (index, class): the facts that the batch tells of a family."""
+        news, shape = self._told, (len(self._index), len(Horizon))
+        cell = self._owner[news.number] * len(Horizon) + CLASS_OF[news.facts["kind"]]
+        return np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
 
     def _together(self, numbers: Ints) -> tuple[Sight, Timeline, Ints, list[Block]]:
         news, held, owner = self._told, self._held, self._owner
@@ -234,7 +235,7 @@ class Course:
         blocks: list[Block] = []
         turn = np.zeros(len(self._records), np.int64)
         turn[numbers[np.argsort(sight.owner[numbers], kind="stable")]] = np.arange(len(numbers))
-        for part in filter(len, self._by_content(numbers)):
+        for part in self._by_content(numbers):
             compiled, size = self._compiled(part), np.diff(sight.line.starts)[sight.owner[part]]
             cuts = np.flatnonzero(np.diff(np.cumsum(size) // BLOCK_FACTS)) + 1
             pieces = np.split(part, cuts)
@@ -247,9 +248,9 @@ class Course:
 
     def _by_content(self, numbers: Ints) -> Iterator[Ints]:
         """The numbers by what is in force at them, and since when their authority has been listened to."""
-        contents = [(scene.compiled, scene.since) for scene in self._scenes]
-        for content in dict.fromkeys(contents):
-            yield numbers[np.array([held == content for held in contents])[self._scene_of[numbers]]]
+        contents = self._content_of[numbers]
+        for content in np.unique(contents).tolist():
+            yield numbers[contents == content]
 
     def _rows(self, sight: Sight, after: Ints, numbers: Ints) -> Rows:
         """The families of these records after others, on the days of these."""
@@ -326,6 +327,13 @@ def _distinct(scenes: Sequence[Scene | None]) -> tuple[list[Scene], Ints]:
     met = {id(scene): scene for scene in scenes if scene is not None}
     place = {name: at for at, name in enumerate(met)}
     return list(met.values()), np.array([place.get(id(scene), -1) for scene in scenes], np.int64)
+
+
+def _contents(scenes: Sequence[Scene]) -> Ints:
+    """A number for each scene, equal where the same is in force and the authority has been listened to as long."""
+    met: dict[tuple[Compiled, int], int] = {}
+    numbers = [met.setdefault((scene.compiled, scene.since), len(met)) for scene in scenes]
+    return np.array([*numbers, -1], np.int64)  # the last for records that have no scene
 
 
 def _loud(compiled: Compiled, found: Features, head: NDArray[np.void], before: Ints) -> Bools:
