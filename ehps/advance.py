@@ -24,7 +24,7 @@ from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.members import decide, join_or_leave
 from ehps.policy import Look, Scene, required, settled
 from ehps.rescore import fail, tell
-from ehps.scoring import FACT_KINDS, Course
+from ehps.scoring import FACT_KINDS, Course, Lane
 from ehps.state import Family
 from ehps.stepdown import start_quiet
 from ehps.timers import fire
@@ -73,6 +73,14 @@ class Step(NamedTuple):
     records: int
 
 
+class Share(NamedTuple):
+    """What one partition has of a batch: records, and what the store holds for them."""
+
+    partition: int
+    snapshot: Snapshot
+    records: Sequence[LogRecord]
+
+
 class Needs(NamedTuple):
     """What a batch must read: families, and for each authority timers due by `until`, at most `limit`."""
 
@@ -102,27 +110,58 @@ def advance(
         InvariantBroken: a record that cannot be (an unknown kind, no control in force, one applied before, a gap).
         ContentMissing: a control names content that this process lacks; nothing of the batch may be committed.
     """
+    return advance_all([Share(partition_id, snapshot, records)], library)[0]
+
+
+def advance_all(shares: Sequence[Share], library: Library) -> list[Step]:
+    """The same for several partitions, each as if it were alone: at once, a few records of each cost far less."""
+    lanes: list[Lane] = []
+    for share in shares:
+        records = _followed(share)
+        batch = Batch.load(
+            share.snapshot.partition,
+            share.snapshot.families,
+            share.snapshot.due,
+            library,
+            share.partition,
+        )
+        first = lanes[-1].end if lanes else 0
+        lanes.append(Lane(batch, records, _scenes(batch, records), first))
+    course = Course(lanes)
+    for number in course.rest:
+        _apply(course.lane(number), course, number)
+    kept = zip(shares, lanes, course.keep(), course.scores, strict=True)
+    return [_step(share.snapshot, lane, *changed, scores) for share, lane, changed, scores in kept]
+
+
+def _followed(share: Share) -> Sequence[LogRecord]:
+    """The records that are applied: those that timers were read for, if they follow each other and the state."""
+    snapshot, records = share.snapshot, share.records
     if records and records[-1].offset - records[0].offset != len(records) - 1:
         raise InvariantBroken(f"records do not follow each other from {records[0].offset} on")
     if records and records[0].offset < snapshot.offset:
         raise InvariantBroken(
             f"record {records[0].offset} was applied before: the state stands at {snapshot.offset}"
         )
-    records = _within_reach(snapshot, records)
-    batch = Batch.load(snapshot.partition, snapshot.families, snapshot.due, library, partition_id)
-    scenes = _scenes(batch, records)
-    course = Course(batch, records, scenes)
-    for number in course.rest:
-        _apply(batch, course, number, records[number], scenes[number])
-    states, timers = course.keep()
-    offset = records[-1].offset + 1 if records else snapshot.offset
+    return _within_reach(snapshot, records)
+
+
+def _step(
+    snapshot: Snapshot,
+    lane: Lane,
+    states: dict[str, bytes],
+    timers: dict[tuple[str, str], int | None],
+    scores: list[Output],
+) -> Step:
+    """What came of a lane: of its calm families what is given here, of the others what its batch holds."""
+    batch, records = lane.batch, lane.records
     return Step(
-        offset,
+        records[-1].offset + 1 if records else snapshot.offset,
         batch.partition.encode(),
         states | batch.changed_states(),
         timers | batch.changed_timers(),
         batch.alerts,
-        sorted(course.scores + batch.scores, key=attrgetter("offset")),
+        sorted(scores + batch.scores, key=attrgetter("offset")),
         len(records),
     )
 
@@ -175,9 +214,9 @@ def _beat(batch: Batch, record: LogRecord) -> bool:
     return authority.time > held.time
 
 
-def _apply(
-    batch: Batch, course: Course, number: int, record: LogRecord, scene: Scene | None
-) -> None:
+def _apply(lane: Lane, course: Course, number: int) -> None:
+    batch, at = lane.batch, number - lane.first
+    record, scene = lane.records[at], lane.scenes[at]
     kind = record.kind
     if kind in _OF_FAMILIES:
         _of_family(batch, course, number, record, scene)

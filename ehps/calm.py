@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ehps.alerts import Output, score_writer
 from ehps.batch import BLANK, too_little_heard
-from ehps.calendar import Bools, Ints, local_day_of
+from ehps.calendar import Bools, Ints, local_day
 from ehps.catalogue import FACTS_MAX, Horizon
 from ehps.facts import BIRTH, CLASS_OF, FACT
 from ehps.policy import Scene
@@ -33,7 +33,6 @@ from ehps.state import (
     look_again,
     require_version,
 )
-from schemas.links import authority_of
 
 
 class Held(NamedTuple):
@@ -45,13 +44,13 @@ class Held(NamedTuple):
     facts_at: list[int]
 
     @classmethod
-    def of(cls, states: Mapping[str, bytes | None], keys: Sequence[str]) -> Self:
+    def of(cls, keys: Sequence[str], states: Sequence[bytes | None]) -> Self:
         """Of these families.
 
         Raises:
             InvariantBroken: bytes of another schema version.
         """
-        raw = [states[key] or BLANK for key in keys]
+        raw = [state or BLANK for state in states]
         head = np.frombuffer(b"".join([state[: HEAD.itemsize] for state in raw]), HEAD)
         for version in np.unique(head["version"]).tolist():
             require_version(version)
@@ -86,13 +85,13 @@ class Held(NamedTuple):
         found: list[int] = np.flatnonzero(self.head["flags"] & GONE).tolist()
         return found
 
-    def still(self, moment: int) -> Bools:
+    def still(self, moment: Ints) -> Bools:
         """Families from which nobody is gone, none of whose rules awaits silence, and of which nothing is due yet.
 
         Args:
-            moment: seconds since 1970.
+            moment: for each family, seconds since 1970.
         """
-        head, day = self.head, local_day_of(moment)
+        head, day = self.head, local_day(moment)
         still: Bools = head["flags"] & (GONE | AWAITS_SILENCE) == 0
         still &= np.where(head["below"] == NONE, head["due"] == NONE, head["due"] > moment)
         still &= (head["above"] == NONE) | (head["above"] + LOOK_AGAIN_DAYS > day)
@@ -120,15 +119,16 @@ class Seen(NamedTuple):
 
 
 def tell(
-    held: Held, seen: Seen, scenes: Sequence[Scene], offset: int
-) -> tuple[list[Output], NDArray[np.void]]:
+    held: Held, seen: Seen, scenes: Sequence[Scene], offset: Ints
+) -> tuple[Ints, list[Output], NDArray[np.void]]:
     """Every score that is other than last told, or rests on other sources.
 
     Args:
-        offset: of record 0.
+        offset: of every record, by number.
 
     Returns:
-        The messages in order, and the heads of all families that remember them.
+        Numbers of the records that have a score to tell, ascending; the messages; the heads of all families, which
+        remember them.
     """
     seen = Seen(*(column[np.lexsort((seen.number, seen.owner))] for column in seen))
     table = [[too_little_heard(scene, sources) for sources in range(4)] for scene in scenes]
@@ -139,14 +139,18 @@ def tell(
     lacked = np.where(first, before["flags"] & INSUFFICIENT > 0, np.roll(lacking, 1))
     says = np.flatnonzero(unsaid | (seen.score != score) | (lacking != lacked))
     says = says[np.argsort(seen.number[says])]
-    columns = (seen.scene, seen.number + offset, seen.owner, seen.score, lacking)
+    columns = (seen.scene, offset[seen.number], seen.owner, seen.score, lacking)
     writers, keys = [score_writer(scene) for scene in scenes], held.keys
     outputs = [
         writers[scene](at, keys[owner], units, 0, lacks)
         for scene, at, owner, units, lacks in zip(*(c[says].tolist() for c in columns), strict=True)
     ]
     last = np.roll(first, -1)
-    return outputs, _remembered(held, Seen(*(column[last] for column in seen)), lacking[last])
+    return (
+        seen.number[says],
+        outputs,
+        _remembered(held, Seen(*(column[last] for column in seen)), lacking[last]),
+    )
 
 
 def _changes(owner: Ints) -> Bools:
@@ -166,26 +170,26 @@ def _remembered(held: Held, last: Seen, lacking: Bools) -> NDArray[np.void]:
     return head
 
 
-def states(held: Held, head: NDArray[np.void], facts: Mapping[int, bytes]) -> dict[str, bytes]:
-    """Bytes of the families whose state is not what was read.
+def states(held: Held, head: NDArray[np.void], facts: Mapping[int, bytes]) -> dict[int, bytes]:
+    """By index: bytes of the families whose state is not what was read.
 
     Args:
         head: of all families.
         facts: of the calm ones whose facts changed, by index.
     """
     heads, size = head.tobytes(), HEAD.itemsize
-    found: dict[str, bytes] = {}
+    found: dict[int, bytes] = {}
     for at, new in facts.items():
         raw = held.raw[at]
         state = b"".join((heads[at * size : at * size + size], raw[size : held.facts_at[at]], new))
         if state != raw:
-            found[held.keys[at]] = state
+            found[at] = state
     return found
 
 
-def timers(held: Held, head: NDArray[np.void]) -> dict[tuple[str, str], int | None]:
-    """(authority, family) -> when its next timer is due, of those for which that moved."""
+def timers(held: Held, head: NDArray[np.void]) -> dict[int, int]:
+    """By index: when the next timer is due of the families for which that moved."""
     above = head["above"]
     moved = np.flatnonzero(above != held.head["above"])
-    told = zip((held.keys[at] for at in moved.tolist()), above[moved].tolist(), strict=True)
-    return {(authority_of(key), key): look_again(day) for key, day in told}
+    told = zip(moved.tolist(), above[moved].tolist(), strict=True)
+    return {at: look_again(day) for at, day in told}

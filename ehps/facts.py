@@ -30,7 +30,7 @@ FACT: Final = np.dtype(
         ("incident", "<u4"),  # 0: none
         ("person", "<u4"),
         ("kind", "u1"),
-        ("slot", "u1"),
+        ("slot", "u1"),  # which of the facts that an event tells; bits 6 and 7: its horizon class
         ("value", "u1"),
         ("flags", "u1"),
         ("known", "<u4"),  # log time at which EHPS first held this version; no feature reads it

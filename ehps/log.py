@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from ehps.calendar import local_day_of
-from ehps.catalogue import VALUES, Kind, matches, slots_of
+from ehps.catalogue import VALUES, Kind, horizon_of, matches, slots_of
 from ehps.facts import VOID, epoch_seconds, hash32, hash64, person_hash
 from schemas.envelope import Event
 
@@ -88,10 +88,14 @@ def pack_retraction(event: Event, la: str | None = None) -> bytes:
 
 
 class _Told(NamedTuple):
-    """What a type of event tells: its agency, its slots, and the name of its kind where that is daily."""
+    """What a type of event tells: its agency, numbers and kinds of its slots, and the name of a daily kind.
+
+    A slot's number says its horizon class too, so that all versions under one key are forgotten together, even where an
+    event's name is used again for another type.
+    """
 
     agency: str
-    slots: tuple[tuple[Kind, ...], ...]
+    slots: tuple[tuple[int, tuple[Kind, ...]], ...]
     daily: str | None
 
 
@@ -99,7 +103,8 @@ class _Told(NamedTuple):
 def _told(event_type: str) -> _Told:
     slots = slots_of(event_type)
     daily = slots[0][0].name if slots and slots[0][0].daily else None
-    return _Told(event_type.split(".", 1)[0], slots, daily)
+    numbered = ((kinds[0].slot | horizon_of(kinds[0]) << 6, kinds) for kinds in slots)
+    return _Told(event_type.split(".", 1)[0], tuple(numbered), daily)
 
 
 def _key(event: Event, event_type: str, occurred: datetime, event_id: str) -> tuple[int, int]:
@@ -122,14 +127,14 @@ def _facts(
     recorded, person = epoch_seconds(event.recordedtime), person_hash(event.subject)
     incident = hash32(event.incident) if event.incident and data is not None else 0
     packed = b""
-    for slot in _told(event_type).slots:
-        code, value, flags = slot[0].code, 0, VOID
+    for slot, kinds in _told(event_type).slots:
+        code, value, flags = kinds[0].code, 0, VOID
         if data is not None:
-            for kind in slot:
+            for kind in kinds:
                 if not kind.where or matches(kind, data):
                     code, flags = kind.code, 0
                     value = VALUES[kind.value](data) if kind.value else 0
                     break
-        row = (name, moment, recorded, incident, person, code, slot[0].slot, value, flags)
+        row = (name, moment, recorded, incident, person, code, slot, value, flags)
         packed += _WIRE.pack(*row)
     return packed

@@ -22,6 +22,10 @@ class Told(NamedTuple):
     number: Ints
     kept: Bools
 
+    def part(self, part: slice) -> Told:
+        """Those of one stretch."""
+        return Told(self.facts[part], self.number[part], self.kept[part])
+
     def only(self, chosen: Bools) -> Told:
         """Those of some records."""
         return Told(self.facts.take(np.flatnonzero(chosen)), self.number[chosen], self.kept[chosen])

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
-from ehps.advance import Step, advance, needs
+from ehps.advance import Share, Step, advance_all, needs
 from ehps.library import Library
 from ehps.log import LogRecord
 from schemas.topics import ALERTS, ALERTS_SHADOW, LOG, SCORES
@@ -100,12 +100,18 @@ class Scorer:
         left: dict[int, list[LogRecord]] = {}
         snapshots = self._store.read({p: needs(records) for p, records in batch.items()})
         laps.lap("read")
+        shares: list[Share] = []
         for partition, records in batch.items():
             snapshot = snapshots[partition]
-            if snapshot.offset != records[0].offset:
+            if snapshot.offset == records[0].offset:
+                shares.append(Share(partition, snapshot, records))
+            else:
                 self._go_to(partition, snapshot.offset)
-                continue
-            step = advance(snapshot, records, self._library, partition)
+        if not shares:
+            return left
+        steps = advance_all(shares, self._library)
+        for (partition, snapshot, _), step in zip(shares, steps, strict=True):
+            records = batch[partition]
             self._send(partition, step)
             seal = self._guard.seal(records[step.records - 1])
             writes.append(Write(partition, snapshot.offset, step, seal))
@@ -113,8 +119,6 @@ class Scorer:
                 left[partition] = records[step.records :]
                 metrics.BOUNDS.labels("timers").inc()
         laps.lap("advance")
-        if not writes:
-            return left
         self._sender.confirm()
         laps.lap("send")
         for write in writes:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 ROLES = ("intake", "scorer")
 WAIT_S = (0.2, 5.0)
-GATHER_S = 0.003
+GATHER_S = 0.0015
 """Intake costs little an event and much a batch: without this wait it would take two at a time, and keep broker and
 scorer from their work, so that alerts came later."""
 T = TypeVar("T")

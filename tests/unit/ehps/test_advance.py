@@ -250,6 +250,23 @@ def test_a_family_keeps_no_more_facts_than_its_bound_and_says_that_it_reached_it
     assert Partition.decode(whole.store.partition).counts["evicted"] == 40
 
 
+def test_a_class_of_facts_at_its_bound_takes_none_of_another_s_room_however_the_log_is_cut() -> (
+    None
+):
+    log = Log().open(3)
+    log.beat(400)
+    for number in range(FACTS_MAX + 10):
+        log.tell(event("housing.arrears", log.now - timedelta(hours=number), 1))
+        if number % 4 == 0:
+            when = log.now - timedelta(days=900 - number)
+            log.tell(event("social-care.plan_started", when, plan="child_in_need"))
+    whole = log.run()
+
+    assert len(Family(whole.store.families[f"{LA}:f1"]).held()) == FACTS_MAX + 131
+    for batch in (7, 90):
+        assert log.run(batch).store == whole.store
+
+
 def test_a_fact_past_its_horizon_is_expired_not_applied() -> None:
     log = Log().open(3)
     log.tell(event("police.encompass", log.now - timedelta(days=731)))

@@ -11,7 +11,7 @@ import pytest
 from families import LA, LIBRARY, Log, Outcome, event, retraction, subject
 
 import ehps.kernel
-from ehps.advance import TIMERS_A_HEARTBEAT_MAX
+from ehps.advance import TIMERS_A_HEARTBEAT_MAX, Share, Step, advance, advance_all, needs
 from ehps.calendar import date_to_day, local_day_of
 from ehps.explain import explain
 from ehps.facts import person_hash
@@ -129,6 +129,42 @@ def test_years_of_a_family_come_out_the_same_however_the_log_is_cut(seed: int) -
         assert several.alert_bytes == one.alert_bytes
         assert several.score_bytes == one.score_bytes
         assert several.store == one.store
+
+
+def test_an_event_s_name_used_again_for_one_that_is_forgotten_sooner_comes_out_the_same() -> None:
+    log = Log().open(3)
+    opened = event("social-care.plan_started", log.now, plan="child_in_need")
+    log.tell(opened)
+    other = event("social-care.section47", log.now + timedelta(hours=1)).model_copy(
+        update={"id": opened.id, "source": opened.source, "time": opened.time}
+    )
+    log.tell(other)
+    for days in (740, 1):  # the second is forgotten, the first never
+        log.now += timedelta(days=days)
+        log.beat(1)
+        log.tell(event("police.encompass", log.now))
+    log.tell(opened)
+
+    assert log.run(1).store == log.run(100_000).store
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_partitions_advanced_together_come_out_as_each_alone(seed: int) -> None:
+    chance = random.Random(seed)
+    # The same families stand on every partition: none may see anything of another's.
+    logs = [Teller(seed + 100 * n).write(30).records for n in range(3)]
+    stores = [MemoryStore() for _ in logs]
+
+    while any(store.offset < len(log) for store, log in zip(stores, logs, strict=True)):
+        shares, alone = list[Share](), list[Step]()
+        for number, (store, log) in enumerate(zip(stores, logs, strict=True)):
+            part = log[store.offset : store.offset + chance.randint(0, 60)]
+            snapshot = store.read(needs(part))
+            shares.append(Share(number, snapshot, part))
+            alone.append(advance(snapshot, part, LIBRARY, number))
+        assert advance_all(shares, LIBRARY) == alone
+        for store, step in zip(stores, alone, strict=True):
+            assert store.commit(store.offset, step)
 
 
 @pytest.mark.parametrize("seed", range(8))
