@@ -103,10 +103,10 @@ class Scorer:
         shares: list[Share] = []
         for partition, records in batch.items():
             snapshot = snapshots[partition]
-            if snapshot.offset == records[0].offset:
-                shares.append(Share(partition, snapshot, records))
-            else:
+            if snapshot.offset != records[0].offset:
                 self._go_to(partition, snapshot.offset)
+                continue
+            shares.append(Share(partition, snapshot, records))
         if not shares:
             return left
         steps = advance_all(shares, self._library)

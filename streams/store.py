@@ -20,6 +20,9 @@ from streams.errors import Conflict
 from streams.ports import Write
 from streams.redisclient import is_cluster, owner_of
 
+READS_MAX = 10
+"""Times that a batch is read anew because its partition moved on meanwhile."""
+
 
 def tag(partition: int) -> str:
     """The hash tag of a log partition's keys."""
@@ -55,9 +58,15 @@ class RedisStore:
 
         Timers come before states; where the partition moved on between the two, both are read again. States of one
         generation at one offset are always the same, so an equal offset says that they belong together.
+
+        Raises:
+            Conflict: a partition does not stand still: somebody else is at work on it.
         """
         found: dict[int, Snapshot] = {}
-        while left := {at: needs for at, needs in wanted.items() if at not in found}:
+        for _ in range(READS_MAX):
+            left = {at: needs for at, needs in wanted.items() if at not in found}
+            if not left:
+                return found
             due = self._due(left)
             names = {
                 at: list(dict.fromkeys([*needs.families, *(name for *_, name in due[at].timers)]))
@@ -70,7 +79,7 @@ class RedisStore:
                 elif not due[at].stands or due[at].stands == [offset, generation]:
                     families = dict(zip(names[at], states, strict=True))
                     found[at] = Snapshot(int(offset or 0), state, families, due[at].timers)
-        return found
+        raise Conflict("a partition moved on while it was read, again and again")
 
     def _due(self, wanted: Mapping[int, Needs]) -> dict[int, _Due]:
         """Whose timers are due in partitions; nothing is asked where no time passes."""

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +39,7 @@ def main() -> int:
         only=tuple(options.only),
         cluster=options.cluster,
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and workers go too
     began = time.monotonic()
 
     def say(line: str) -> None:

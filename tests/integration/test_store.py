@@ -238,6 +238,22 @@ def test_who_is_overtaken_while_reading_or_committing_notices(client: Redis) -> 
     assert interrupted(client, RedisStore) == [Conflict, b"theirs", []]
 
 
+def test_a_read_that_is_overtaken_again_and_again_is_given_up(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = RedisStore(client), RedisStore(client)
+    due, offset = ours._due, iter(range(1000))
+
+    def overtaken(wanted: Any) -> Any:
+        result, at = due(wanted), next(offset)
+        theirs.commit([Write(7, at, Step(at + 1, b"p", {}, {}, [], [], 1), b"{}")])
+        return result
+
+    monkeypatch.setattr(ours, "_due", overtaken)
+    with pytest.raises(Conflict, match="again and again"):
+        ours.read({7: Needs([], [(LAS[0], 9, 9)])})
+
+
 def test_a_commit_whose_connection_breaks_is_not_sent_again_without_its_watch(
     client: Redis,
 ) -> None:
