@@ -94,7 +94,7 @@ def _once(plan: Plan, stage: Stage, bench: Bench, results: Results, name: str) -
         if name == "latency":
             figures: dict[str, Any] = latency.measure(stage, bench.product, plan.rate, plan.seconds)
         elif name == "growth":
-            figures = growth.measure(bench.product, plan.growth, _say)
+            figures = growth.measure(bench.product, bench.states_limit, plan.growth, _say)
         else:
             figures = authority.sizes(
                 stage.redis, plan.authority_families, plan.authority_weeks, _say

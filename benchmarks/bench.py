@@ -27,6 +27,10 @@ RELAYED = "bench.relayed"
 Run = dict[str, Any]
 
 
+def _limit(mode: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.limits", mode]
+
+
 class Wrong(AssertionError):
     """A system found other alerts or repeats than the reference."""
 
@@ -83,14 +87,18 @@ class Bench:
 
     def limit(self, run: str, mode: str) -> Run:
         """A limit's process."""
-        workload, command = self._sizes.main, [sys.executable, "-m", "benchmarks.limits", mode]
-        if mode != "states":
-            topic = self._stage.events_topic(workload)
-            self._stage.renew(RELAYED)
-            return self._measure(run, command, topic, workload.events, RELAYED)
+        workload = self._sizes.main
+        if mode == "states":
+            seeds.put(self.product.known(workload), self._stage.redis)
+            return self.states_limit(run, workload)
+        topic = self._stage.events_topic(workload)
+        self._stage.renew(RELAYED)
+        return self._measure(run, _limit(mode), topic, workload.events, RELAYED)
+
+    def states_limit(self, run: str, workload: Workload) -> Run:
+        """The log read, states read and written, on whatever states Redis holds."""
         self.product.load_log(workload)
-        seeds.put(self.product.known(workload), self._stage.redis)
-        found = self._measure(run, command, LOG, self.product.logged())
+        found = self._measure(run, _limit("states"), LOG, self.product.logged())
         share = workload.events / self.product.logged()  # events among the records
         return found | {
             "events_per_s": found["events_per_s"] * share,

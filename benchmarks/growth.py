@@ -46,8 +46,17 @@ class Growth:
         return -(-50 * self.families // CHUNK) * CHUNK
 
 
-def measure(product: Product, growth: Growth, say: Callable[[str], None]) -> dict[str, Any]:
-    """Costs of an event (microseconds of scorer, and with Redis) in each case, medians of rounds."""
+Limit = Callable[[str, Workload], dict[str, Any]]
+
+
+def measure(
+    product: Product, limit: Limit, growth: Growth, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Costs of an event (microseconds of scorer, and with Redis) in each case, medians of rounds.
+
+    Args:
+        limit: measures the worker that only reads and writes the states, on those that the scorer left.
+    """
     whole = Workload(growth.times * growth.filled + growth.window, growth.families)
     part = whole.then(growth.filled, 0)
     stores = seeds.fresh(part)
@@ -70,18 +79,25 @@ def measure(product: Product, growth: Growth, say: Callable[[str], None]) -> dic
     for number in range(growth.rounds):
         for name, (workload, start) in cases.items():
             say(f"round {number + 1}: {name}, {workload.families:,} families")
-            runs[name].append(product.scorer(f"bench-growth-{name}-{number}", workload, start))
+            run = product.scorer(f"bench-growth-{name}-{number}", workload, start)
+            least = limit(f"bench-growth-limit-{name}-{number}", workload)
+            runs[name].append(run | {"limit_us": _cost(least)})
     return {
         name: {
             "families": cases[name][0].families,
             "events_before": growth.times * growth.filled if name == "old" else growth.filled,
             "state_bytes_mean": round(float(np.mean(_sizes(cases[name][1])))),
             "cpu_us": median(run["system_us"] for run in found),
-            "cpu_us_with_redis": median(sum(run[cost] for cost in ALL_COSTS) for run in found),
+            "cpu_us_with_redis": median(map(_cost, found)),
+            "limit_us_with_redis": median(run["limit_us"] for run in found),
             "events_per_s": median(run["events_per_s"] for run in found),
         }
         for name, found in runs.items()
     }
+
+
+def _cost(run: dict[str, Any]) -> float:
+    return float(sum(run[cost] for cost in ALL_COSTS))
 
 
 def _multiplied(workload: Workload, stores: Stores, factor: int) -> tuple[Workload, Stores]:

@@ -93,7 +93,8 @@ def details(once: Mapping[str, Any]) -> list[str]:
                 lines.append(
                     f"Growth, {name}: {case['families']:,} families after {case['events_before']:,} events of "
                     f"the base, states of {case['state_bytes_mean']:,} bytes on average: "
-                    f"{case['cpu_us']:.1f} µs an event, {case['cpu_us_with_redis']:.1f} with Redis."
+                    f"{case['cpu_us']:.1f} µs an event, {case['cpu_us_with_redis']:.1f} with Redis"
+                    f" (its limit {case['limit_us_with_redis']:.1f})."
                 )
     if "states" in once:
         found = once["states"]
