@@ -28,8 +28,8 @@ from benchmarks.watch import until
 from benchmarks.workload import LA, Workload
 from deploy.child import Child
 from schemas.topics import AGENCY_TOPICS, ALERTS, CONTROL, LOG, SCORES
-from streams.kafka import read_topic
 from streams.logwriter import INPUT
+from streams.reading import read_topic
 from streams.registry import Registry
 from streams.up import Stack, set_live
 

@@ -13,7 +13,7 @@ from ehps.library import Library
 from ehps.replay import replay
 from schemas.topics import LOG
 from streams import collector
-from streams.kafka import read_topic
+from streams.reading import read_topic
 from streams.replaylog import log_record
 
 

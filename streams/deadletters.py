@@ -9,7 +9,8 @@ from typing import Any
 
 from schemas.events import SOURCES as AGENCY_SOURCES
 from schemas.topics import INTERNAL_INPUTS, SENT_BYTES_MAX, dead_letter_topic
-from streams.kafka import partitions_of, read_topic
+from streams.kafka import partitions_of
+from streams.reading import read_topic
 from streams.segments import Record
 
 SOURCES = (*AGENCY_SOURCES, *INTERNAL_INPUTS)

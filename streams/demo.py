@@ -25,7 +25,8 @@ from streams.content import library as library_of
 from streams.follow import follow, sentence
 from streams.groups import Groups
 from streams.history import Day, Item, backfill
-from streams.kafka import read_topic, watermarks
+from streams.kafka import watermarks
+from streams.reading import read_topic
 from streams.reconcile import origin_of, reconcile
 from streams.redisclient import connect
 from streams.registry import Registry

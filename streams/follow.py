@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from streams.kafka import ALL_AWAY, consumer, drain, good, read_topic, record_of, watermarks
+from streams.kafka import ALL_AWAY, consumer, drain, good, record_of, watermarks
+from streams.reading import read_topic
 from streams.segments import Record
 
 BATCH_RECORDS = 500

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -28,7 +26,7 @@ from schemas.topics import OWN_BYTES_MAX
 from streams.errors import BrokerUnavailable, DeliveryFailed
 from streams.logs import logger
 from streams.ports import Reader
-from streams.segments import Record, read_segments
+from streams.segments import Record
 
 REQUEST_S = 10.0
 DELIVERY_S = 30.0
@@ -300,82 +298,6 @@ def _unanswered(bootstrap: str) -> BrokerUnavailable:
 
 ALL_AWAY = KafkaError._ALL_BROKERS_DOWN
 """What a client's `on_error` hears once none of its brokers answers."""
-
-
-def read_topic(
-    bootstrap: str,
-    topic: str,
-    segments: Path | None = None,
-    partitions: Sequence[int] | None = None,
-) -> Iterator[Record]:
-    """Every record of a topic up to its present end, partition by partition: segments first, then the topic.
-
-    Raises:
-        BrokerUnavailable: nobody answers.
-    """
-    ends = watermarks(bootstrap, topic)
-    for partition in ends if partitions is None else partitions:
-        yield from read_kept(bootstrap, topic, partition, 0, ends[partition], segments)
-
-
-def read_kept(
-    bootstrap: str,
-    topic: str,
-    partition: int,
-    start: int,
-    marks: tuple[int, int],
-    segments: Path | None = None,
-) -> Iterator[Record]:
-    """Records of one partition from `start` on that are kept: in segments first, then in the topic.
-
-    Args:
-        marks: (first offset that the topic keeps, offset to end before).
-    """
-    low, end = marks
-    if segments is not None:
-        for record in read_segments(segments, topic, partition, start):
-            if record.offset < end:
-                start = record.offset + 1
-                yield record
-    yield from read_range(bootstrap, topic, partition, max(low, start), end)
-
-
-def read_range(
-    bootstrap: str, topic: str, partition: int, start: int, end: int
-) -> Iterator[Record]:
-    """Records of one partition with start <= offset < end."""
-    if start >= end:
-        return
-    reader = consumer(bootstrap, "ehps-reader", eof=True)
-    try:
-        reader.assign([TopicPartition(topic, partition, start)])
-        deadline = time.monotonic() + REQUEST_S
-        while time.monotonic() < deadline:
-            for message in drain(reader, 5000, 1.0):
-                error = message.error()
-                if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                    return
-                if error is not None:
-                    continue
-                deadline = time.monotonic() + REQUEST_S
-                record = record_of(message)
-                if record.offset >= end:
-                    return
-                yield record
-                if record.offset + 1 >= end:
-                    return
-        raise BrokerUnavailable(
-            f"{topic} partition {partition} could not be read to its end at {bootstrap}"
-        )
-    finally:
-        reader.close()
-
-
-def batched(records: Iterable[Record], size: int = 5000) -> Iterator[list[Record]]:
-    """The records in lists of `size`."""
-    iterator = iter(records)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 def header_of(message: Message, name: str) -> bytes | None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from streams.config import Settings
 from streams.groups import Groups
-from streams.kafka import read_kept, watermarks
+from streams.kafka import watermarks
+from streams.reading import read_kept
 from streams.segments import Record
 from streams.telling import answered
 

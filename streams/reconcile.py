@@ -29,8 +29,9 @@ from schemas.topics import (
 from streams.config import Settings
 from streams.deadletters import origin as letter_origin
 from streams.groups import Groups
-from streams.kafka import partitions_of, read_topic, watermarks_of
+from streams.kafka import partitions_of, watermarks_of
 from streams.logwriter import INPUT
+from streams.reading import read_topic
 from streams.segments import Record
 from streams.store import RedisStore
 

@@ -20,7 +20,8 @@ from ehps.log import LogRecord, RecordKind
 from ehps.replay import MemoryStore, replay
 from schemas.topics import ALERTS, ALERTS_SHADOW, LOG
 from streams.config import Settings
-from streams.kafka import partitions_of, read_topic
+from streams.kafka import partitions_of
+from streams.reading import read_topic
 from streams.segments import Record
 from streams.store import RedisStore
 

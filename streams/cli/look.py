@@ -290,7 +290,8 @@ def dlq_show(
 
 
 def _record(settings: Settings, topic: str, partition: int, offset: int) -> Any:
-    from streams.kafka import partitions_of, read_topic
+    from streams.kafka import partitions_of
+    from streams.reading import read_topic
 
     if partition < partitions_of(settings.kafka, topic):
         for record in read_topic(settings.kafka, topic, settings.segments, [partition]):

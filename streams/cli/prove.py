@@ -49,7 +49,7 @@ def replay(
     from schemas.topics import LOG
     from streams import collector
     from streams.content import library as library_of
-    from streams.kafka import read_topic
+    from streams.reading import read_topic
     from streams.replaylog import Replayed, replay_partition
     from streams.replaylog import verify as verified
 

@@ -28,8 +28,9 @@ from schemas.topics import (
     UNLINKED,
 )
 from streams.deadletters import origin as dead_letter_origin
-from streams.kafka import read_range, watermarks_of
+from streams.kafka import watermarks_of
 from streams.logwriter import EHPS
+from streams.reading import read_range
 from streams.reconcile import Ledger
 from streams.replaylog import log_record
 from streams.segments import Record

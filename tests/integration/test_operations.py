@@ -12,8 +12,8 @@ from ehps.library import Library
 from schemas.topics import ALERTS
 from streams.cli.app import run
 from streams.deadletters import letters, view
-from streams.kafka import read_topic
 from streams.partitioning import partition_of
+from streams.reading import read_topic
 from streams.reconcile import reconcile
 from streams.redrive import send_back
 from streams.replaylog import verify
