@@ -19,12 +19,13 @@ from ehps.authority import advance_time, beat_of, hear, in_force, take_control
 from ehps.batch import Batch
 from ehps.errors import InvariantBroken, KernelFailed
 from ehps.facts import epoch_seconds
+from ehps.lanes import FACT_KINDS, Lane, Lanes
 from ehps.library import Library
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.members import decide, join_or_leave
 from ehps.policy import Look, Scene, required, settled
 from ehps.rescore import fail, tell
-from ehps.scoring import FACT_KINDS, Course, Lane
+from ehps.scoring import Course, Kept
 from ehps.state import Family
 from ehps.stepdown import start_quiet
 from ehps.timers import fire
@@ -127,11 +128,12 @@ def advance_all(shares: Sequence[Share], library: Library) -> list[Step]:
         )
         first = lanes[-1].end if lanes else 0
         lanes.append(Lane(batch, records, _scenes(batch, records), first))
-    course = Course(lanes)
+    together = Lanes(lanes)
+    course = Course(together)
     for number in course.rest:
-        _apply(course.lane(number), course, number)
-    kept = zip(shares, lanes, course.keep(), course.scores, strict=True)
-    return [_step(share.snapshot, lane, *changed, scores) for share, lane, changed, scores in kept]
+        _apply(together.of(number), course, number)
+    came = zip(shares, lanes, course.keep(), course.scores, strict=True)
+    return [_step(share.snapshot, lane, kept, scores) for share, lane, kept, scores in came]
 
 
 def _followed(share: Share) -> Sequence[LogRecord]:
@@ -146,20 +148,14 @@ def _followed(share: Share) -> Sequence[LogRecord]:
     return _within_reach(snapshot, records)
 
 
-def _step(
-    snapshot: Snapshot,
-    lane: Lane,
-    states: dict[str, bytes],
-    timers: dict[tuple[str, str], int | None],
-    scores: list[Output],
-) -> Step:
+def _step(snapshot: Snapshot, lane: Lane, kept: Kept, scores: list[Output]) -> Step:
     """What came of a lane: of its calm families what is given here, of the others what its batch holds."""
     batch, records = lane.batch, lane.records
     return Step(
         records[-1].offset + 1 if records else snapshot.offset,
         batch.partition.encode(),
-        states | batch.changed_states(),
-        timers | batch.changed_timers(),
+        kept.states | batch.changed_states(),
+        kept.timers | batch.changed_timers(),
         batch.alerts,
         sorted(scores + batch.scores, key=attrgetter("offset")),
         len(records),

@@ -9,6 +9,7 @@ head and the facts alone would change: so that is all that is worked out, for al
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -18,7 +19,10 @@ from ehps.alerts import Output, score_writer
 from ehps.batch import BLANK, too_little_heard
 from ehps.calendar import Bools, Ints, local_day
 from ehps.catalogue import FACTS_MAX, Horizon
-from ehps.facts import BIRTH, CLASS_OF, FACT
+from ehps.compiled import Compiled
+from ehps.facts import BIRTH, CLASS_OF, FACT, SPELLS
+from ehps.kernel import Features
+from ehps.library import Content
 from ehps.policy import Scene
 from ehps.ragged import Ragged
 from ehps.state import (
@@ -33,6 +37,7 @@ from ehps.state import (
     look_again,
     require_version,
 )
+from ehps.stepdown import reviewable
 
 
 class Held(NamedTuple):
@@ -96,6 +101,28 @@ class Held(NamedTuple):
         still &= np.where(head["below"] == NONE, head["due"] == NONE, head["due"] > moment)
         still &= (head["above"] == NONE) | (head["above"] + LOOK_AGAIN_DAYS > day)
         return still
+
+
+def loud(compiled: Compiled, found: Features, head: NDArray[np.void], before: Ints) -> Bools:
+    """Rows that may call for an alert, move the family's band, or its score over the down line, or that failed.
+
+    Args:
+        head: of each row's family, as read (`HEAD`).
+        before: its score just before, where it had a band.
+    """
+    band, above, below = head["band"], head["above"] != NONE, head["below"] != NONE
+    loud: Bools = np.searchsorted(compiled.lines, found.score, side="right") > band
+    loud |= (band > 0) & (np.minimum(found.score, before) < compiled.down)
+    loud |= (found.rules != 0) | (found.pending != 0) | found.failed
+    loud |= _reviewable(compiled.content)[found.spells] != (above | below)
+    loud |= np.where(found.score < compiled.down, above, below)
+    return loud
+
+
+@lru_cache(maxsize=64)
+def _reviewable(content: Content) -> Bools:
+    """By open spells: whether the family may be stepped down."""
+    return np.array([reviewable(content, bits) for bits in range(1 << len(SPELLS))])
 
 
 class Seen(NamedTuple):

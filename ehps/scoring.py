@@ -7,33 +7,30 @@ of the others are calm (`ehps.calm`): their scores are told at once, and their r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ehps import calm
 from ehps.alerts import Output
-from ehps.batch import Batch, sources_index
+from ehps.batch import sources_index
 from ehps.calendar import Bools, Ints, local_day
 from ehps.calm import Held, Seen
 from ehps.catalogue import Horizon
 from ehps.compiled import Compiled
 from ehps.errors import NothingInForce
-from ehps.facts import BIRTH, CLASS_OF, SPELLS, Facts
+from ehps.facts import BIRTH, CLASS_OF, Facts
 from ehps.kernel import Features, Row, Rows, features
-from ehps.library import Content
-from ehps.log import LogRecord, RecordKind
+from ehps.lanes import Lane, Lanes
+from ehps.log import RecordKind
 from ehps.merging import account, countable, cut, keep, merged, restarts, told
 from ehps.policy import Scene, row_of
 from ehps.ragged import Ragged, picked
 from ehps.rescore import Before
-from ehps.state import NONE, Family
-from ehps.stepdown import reviewable
+from ehps.state import NONE
 from ehps.timeline import Timeline
 from schemas.links import authority_of
 
@@ -41,9 +38,6 @@ BLOCK_FACTS = 12288
 """Facts in one call of the kernel: enough that its array operations cost little by themselves, and few enough that what
 they pass on to each other stays in the processor's cache."""
 
-FACT_KINDS = frozenset({RecordKind.EVENT, RecordKind.RETRACTION})
-_WITH_FACTS = np.zeros(256, bool)
-_WITH_FACTS[list(FACT_KINDS)] = True
 _UNKNOWN = -1 << 62
 """In place of a score that was not, or could not be, worked out: below every line, so that somebody looks."""
 
@@ -107,37 +101,24 @@ class Change(NamedTuple):
         return rows.facts[rows.starts[self.at] : rows.starts[self.at + 1]]
 
 
-@dataclass(slots=True)
-class Lane:
-    """One partition's records, which are numbered on from those of the lane before.
+class Kept(NamedTuple):
+    """What became of a lane's calm families: new bytes, and when the next timer is due where that is new."""
 
-    Args:
-        first: number of its first record.
-        scenes: where and when each record is judged, None where nothing is in force or nothing happens.
-        index: of its families that are told facts, among those of all lanes.
-    """
+    states: dict[str, bytes]
+    timers: dict[tuple[str, str], int | None]
 
-    batch: Batch
-    records: Sequence[LogRecord]
-    scenes: Sequence[Scene | None]
-    first: int
-    index: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def end(self) -> int:
-        """Number of the next lane's first record."""
-        return self.first + len(self.records)
-
-    def within(self, numbers: Ints) -> slice:
-        """Where its own are among ascending numbers."""
-        return slice(*np.searchsorted(numbers, (self.first, self.end)).tolist())
+    @classmethod
+    def of(cls, lane: Lane, states: Mapping[int, bytes], timers: Mapping[int, int]) -> Self:
+        """The lane's own of those by index."""
+        own = lane.index.items()
+        return cls(
+            {key: states[at] for key, at in own if at in states},
+            {(authority_of(key), key): timers[at] for key, at in own if at in timers},
+        )
 
 
 class Course:
     """The facts of a batch in the course of its records, which are asked for by number, in order.
-
-    The partitions of a batch have nothing in common but this: their features are worked out in the same array
-    operations, which cost the same for a few records as for a few dozen.
 
     Attributes:
         rest: numbers of the records to be judged one by one, which are those of no calm family.
@@ -145,38 +126,31 @@ class Course:
         scores: what is told of calm families, in order, by lane.
     """
 
-    def __init__(self, lanes: Sequence[Lane]) -> None:
+    def __init__(self, lanes: Lanes) -> None:
         """Work out all families but those that stand apart, and tell the calm ones' scores.
 
         Raises:
             NothingInForce: no control is in force in the authority of a record with facts.
         """
-        self._lanes = lanes
-        self._records = records = [record for lane in lanes for record in lane.records]
-        self._lane_of = [lane for lane in lanes for _ in lane.records]
-        kinds = np.array([record.compact[0] for record in records], np.uint8)
-        numbers = np.flatnonzero(_WITH_FACTS[kinds])
-        self._scenes, self._scene_of = _distinct([s for lane in lanes for s in lane.scenes])
+        self._lanes, self._records, numbers = lanes, lanes.records, lanes.numbers
+        self._scenes, self._scene_of = _distinct(lanes.scenes)
         self._content_of = _contents(self._scenes)[self._scene_of]
         if (self._scene_of[numbers] < 0).any():
             raise NothingInForce
         known = np.array([*(scene.at for scene in self._scenes), 0], np.int64)[self._scene_of]
         self._today = local_day(known)
-        self._told = told(records, numbers.tolist(), known, self._today)
-        self.restarts = restarts(self._told, records)
-        self._owner = self._index(numbers)
-        self._home = [lane for lane in lanes for _ in lane.index]
-        keys = [key for lane in lanes for key in lane.index]
-        raw = [lane.batch.raw[key] for key, lane in zip(keys, self._home, strict=True)]
-        self._held = Held.of(keys, raw)
+        self._told = told(self._records, numbers.tolist(), known, self._today)
+        self.restarts = restarts(self._told, self._records)
+        self._owner = lanes.owner
+        self._held = Held.of(lanes.keys, lanes.raw())
         self._apart = self._held.crowded(self._facts_told())
-        self._apart |= self._families_with(kinds == RecordKind.MEMBERSHIP)
+        self._apart |= lanes.families_with(lanes.kinds == RecordKind.MEMBERSHIP)
         self._sight, self._line, self._moved, blocks = self._together(numbers)
         self._calm = self._calm_throughout(blocks)
-        self._calm &= ~self._families_with(kinds == RecordKind.DECISION)
+        self._calm &= ~lanes.families_with(lanes.kinds == RecordKind.DECISION)
         self.scores, self._head = self._tell_calm(blocks)
         self._changes = {n: change for block in blocks for n, change in self._of_others(block)}
-        judged = np.ones(len(records), bool)
+        judged = np.ones(len(self._records), bool)
         judged[numbers] = ~self._calm[self._owner[numbers]]
         self.rest: list[int] = np.flatnonzero(judged).tolist()
 
@@ -198,76 +172,31 @@ class Course:
             known = int(change.block.before[change.at])
             if known != _UNKNOWN:
                 return known
-            family = self._family(int(self._owner[number]))
+            family = self._lanes.family(int(self._owner[number]))
             return row_of(scene, family, facts(scene.day)).score
 
         return Before(facts, score, undone=number in line.replaced)
 
     def facts(self, number: int, key: str, day: int) -> Facts:
         """A family's facts that count on `day`, just before a record."""
-        lane = self._lane_of[number]
+        lane = self._lanes.of(number)
         owner = lane.index.get(key)
         if owner is None or self._apart[owner]:
             return lane.batch.family(key).counted(day)
         return self._sight.line.facts_at(number - 1, owner, day)
 
-    def keep(self) -> list[tuple[dict[str, bytes], dict[tuple[str, str], int | None]]]:
-        """Give the families that do not stand apart their new sets.
-
-        Returns:
-            Of each lane's calm ones that changed: new bytes, and when the next timer is due where that is new.
-        """
+    def keep(self) -> list[Kept]:
+        """Give the families that do not stand apart their new sets; the calm ones' are returned, by lane."""
         kept = keep(self._line, self._moved, self._owner, self._today)
         for owner in [owner for owner in kept if not self._calm[owner]]:
-            self._family(owner).facts = kept.pop(owner)
-        states, timers = (
-            calm.states(self._held, self._head, kept),
-            calm.timers(self._held, self._head),
-        )
-        keys = self._held.keys
-        told: list[tuple[dict[str, bytes], dict[tuple[str, str], int | None]]] = []
-        for lane in self._lanes:
-            own = lane.index.values()
-            told.append(
-                (
-                    {keys[owner]: states[owner] for owner in own if owner in states},
-                    {(authority_of(keys[o]), keys[o]): timers[o] for o in own if o in timers},
-                )
-            )
-        return told
-
-    def lane(self, number: int) -> Lane:
-        """The lane of a record."""
-        return self._lane_of[number]
-
-    def _index(self, numbers: Ints) -> Ints:
-        """Number the families that are told facts, lane by lane; of each record, that of its family."""
-        owner = np.zeros(len(self._records), np.int64)
-        families = 0
-        for lane in self._lanes:
-            own = numbers[lane.within(numbers)]
-            keys = [self._records[number].family for number in own.tolist()]
-            lane.index = {key: at for at, key in enumerate(dict.fromkeys(keys), families)}
-            owner[own] = [lane.index[key] for key in keys]
-            families += len(lane.index)
-        return owner
-
-    def _family(self, owner: int) -> Family:
-        """The working copy of a family."""
-        return self._home[owner].batch.family(self._held.keys[owner])
-
-    def _families_with(self, chosen: Bools) -> Bools:
-        """By index: the families that one of the chosen records is of."""
-        found = np.zeros(len(self._home), bool)
-        for number in np.flatnonzero(chosen).tolist():
-            owner = self._lane_of[number].index.get(self._records[number].family)
-            if owner is not None:
-                found[owner] = True
-        return found
+            self._lanes.family(owner).facts = kept.pop(owner)
+        states = calm.states(self._held, self._head, kept)
+        timers = calm.timers(self._held, self._head)
+        return [Kept.of(lane, states, timers) for lane in self._lanes]
 
     def _facts_told(self) -> Ints:
         """By (index, class): the facts that the batch tells of a family."""
-        news, shape = self._told, (len(self._home), len(Horizon))
+        news, shape = self._told, (len(self._held.keys), len(Horizon))
         cell = self._owner[news.number] * len(Horizon) + CLASS_OF[news.facts["kind"]]
         return np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
 
@@ -282,19 +211,19 @@ class Course:
             facts, own = lane.within(news.number), numbers[lane.within(numbers)].tolist()
             moved = len(changed[lane.within(changed)])
             account(news.part(facts), own, moved, moved, lane.batch.partition)
-        gone = {at: self._family(at).gone() for at in held.with_gone()}
+        gone = {at: self._lanes.family(at).gone() for at in held.with_gone()}
         sight = Sight(countable(line, gone), held.births(), owner)
         banded = held.head["band"] > 0
         return sight, line, changed, self._work_out(sight, changed, banded)
 
     def _alone(self, number: int) -> None:
-        family, today = self._family(int(self._owner[number])), int(self._today[number])
+        family, today = self._lanes.family(int(self._owner[number])), int(self._today[number])
         news, owner = self._told.only(self._told.number == number), np.zeros_like(self._today)
         line = merged(news, [family.facts], owner)
         changed = len(line.changed())
         cut(line, family, number, today)
         remain = line.changed()
-        account(news, [number], changed, len(remain), self._lane_of[number].batch.partition)
+        account(news, [number], changed, len(remain), self._lanes.of(number).batch.partition)
         births = Ragged.of([family.births()], BIRTH)
         sight = Sight(countable(line, {0: family.gone()}), births, owner)
         for block in self._work_out(sight, remain, np.array([family.band > 0])):
@@ -361,16 +290,14 @@ class Course:
         """By index: families that none of the records makes loud."""
         held, restarts = self._held, np.zeros(len(self._records), bool)
         restarts[list(self.restarts)] = True
-        latest = [max((s.at for s in lane.scenes if s), default=0) for lane in self._lanes]
-        moment = np.repeat(np.array(latest, np.int64), [len(lane.index) for lane in self._lanes])
-        calm = held.still(moment) & ~self._apart
+        quiet = held.still(self._lanes.moments()) & ~self._apart
         for block in blocks:
             owners = block.owners()
             head = held.head[owners]
-            loud = _loud(self._compiled(block.number), block.found, head, block.before)
+            loud = calm.loud(self._compiled(block.number), block.found, head, block.before)
             loud |= restarts[block.number] & (head["below"] != NONE)
-            calm[owners[loud | block.sight.line.undoes(block.number)]] = False
-        return calm
+            quiet[owners[loud | block.sight.line.undoes(block.number)]] = False
+        return quiet
 
     def _tell_calm(self, blocks: Sequence[Block]) -> tuple[list[list[Output]], NDArray[np.void]]:
         parts = [self._seen(block, self._calm[block.owners()]) for block in blocks]
@@ -408,25 +335,3 @@ def _contents(scenes: Sequence[Scene]) -> Ints:
     met: dict[tuple[Compiled, int], int] = {}
     numbers = [met.setdefault((scene.compiled, scene.since), len(met)) for scene in scenes]
     return np.array([*numbers, -1], np.int64)  # the last for records that have no scene
-
-
-def _loud(compiled: Compiled, found: Features, head: NDArray[np.void], before: Ints) -> Bools:
-    """Rows that may call for an alert, move the family's band, or its score over the down line, or that failed.
-
-    Args:
-        head: of each row's family, as read (`HEAD`).
-        before: its score just before, where it had a band.
-    """
-    band, above, below = head["band"], head["above"] != NONE, head["below"] != NONE
-    loud: Bools = np.searchsorted(compiled.lines, found.score, side="right") > band
-    loud |= (band > 0) & (np.minimum(found.score, before) < compiled.down)
-    loud |= (found.rules != 0) | (found.pending != 0) | found.failed
-    loud |= _reviewable(compiled.content)[found.spells] != (above | below)
-    loud |= np.where(found.score < compiled.down, above, below)
-    return loud
-
-
-@lru_cache(maxsize=64)
-def _reviewable(content: Content) -> Bools:
-    """By open spells: whether the family may be stepped down."""
-    return np.array([reviewable(content, bits) for bits in range(1 << len(SPELLS))])
