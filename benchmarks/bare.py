@@ -15,6 +15,7 @@ import redis
 from confluent_kafka import Message
 
 from benchmarks.limits import grown
+from ehps.facts import WIRE_BYTES
 from ehps.log import HEAD_BYTES
 from schemas.topics import AGENCY_TOPICS, LOG, SCORES
 from streams import collector
@@ -26,7 +27,7 @@ from streams.telling import Pace, Teller
 from streams.throttle import NoThrottle
 
 PACE = Pace(BATCH_RECORDS, 0.5)
-COMPACT = bytes(HEAD_BYTES + 32)
+COMPACT = bytes(HEAD_BYTES + WIRE_BYTES)
 
 
 def passing(sender: Sender) -> Callable[[list[Message]], None]:

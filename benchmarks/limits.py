@@ -19,6 +19,7 @@ from pydantic import Field, TypeAdapter
 
 from benchmarks.meter import Meter
 from ehps.advance import Needs, Step
+from ehps.facts import WIRE_BYTES
 from ehps.log import HEAD_BYTES
 from schemas.events import EVENT_TYPES
 from streams import collector
@@ -59,7 +60,11 @@ def relay() -> Work:
     """The same, and each event sent on with as many headers as a log record has, every delivery confirmed."""
     validate, topic = validation(), os.environ["BENCH_ALERTS"]
     sender = Sender(producer(os.environ["BENCH_KAFKA"], CONFIRMED_LINGER_MS), NoThrottle())
-    headers = [(EHPS, bytes(42)), (INPUT, b"agency.police.v1/1/123456"), (RECEIVED, bytes(8))]
+    headers = [
+        (EHPS, bytes(HEAD_BYTES + WIRE_BYTES)),
+        (INPUT, b"agency.police.v1/1/123456"),
+        (RECEIVED, bytes(8)),
+    ]
 
     def pass_on(messages: list[Message]) -> None:
         validate(messages)

@@ -25,7 +25,7 @@ from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.members import decide, join_or_leave
 from ehps.policy import Look, Scene, required, settled
 from ehps.rescore import fail, tell
-from ehps.scoring import Course, Kept
+from ehps.scoring import Course
 from ehps.state import Family
 from ehps.stepdown import start_quiet
 from ehps.timers import fire
@@ -132,8 +132,8 @@ def advance_all(shares: Sequence[Share], library: Library) -> list[Step]:
     course = Course(together)
     for number in course.rest:
         _apply(together.of(number), course, number)
-    came = zip(shares, lanes, course.keep(), course.scores, strict=True)
-    return [_step(share.snapshot, lane, kept, scores) for share, lane, kept, scores in came]
+    course.keep()
+    return [_step(share.snapshot, lane) for share, lane in zip(shares, lanes, strict=True)]
 
 
 def _followed(share: Share) -> Sequence[LogRecord]:
@@ -148,16 +148,16 @@ def _followed(share: Share) -> Sequence[LogRecord]:
     return _within_reach(snapshot, records)
 
 
-def _step(snapshot: Snapshot, lane: Lane, kept: Kept, scores: list[Output]) -> Step:
-    """What came of a lane: of its calm families what is given here, of the others what its batch holds."""
+def _step(snapshot: Snapshot, lane: Lane) -> Step:
+    """What came of a lane."""
     batch, records = lane.batch, lane.records
     return Step(
         records[-1].offset + 1 if records else snapshot.offset,
         batch.partition.encode(),
-        kept.states | batch.changed_states(),
-        kept.timers | batch.changed_timers(),
+        batch.changed_states(),
+        batch.changed_timers(),
         batch.alerts,
-        sorted(scores + batch.scores, key=attrgetter("offset")),
+        sorted(batch.scores, key=attrgetter("offset")),
         len(records),
     )
 

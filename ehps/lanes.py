@@ -80,10 +80,6 @@ class Lanes:
         """One after the other."""
         return iter(self._lanes)
 
-    def __len__(self) -> int:
-        """How many they are."""
-        return len(self._lanes)
-
     def of(self, number: int) -> Lane:
         """The lane of a record."""
         return self._of[number]
@@ -91,6 +87,10 @@ class Lanes:
     def raw(self) -> list[bytes | None]:
         """Each family's state as it was read."""
         return [lane.batch.raw[key] for key, lane in zip(self.keys, self._home, strict=True)]
+
+    def home(self, owner: int) -> Lane:
+        """The lane of a family."""
+        return self._home[owner]
 
     def family(self, owner: int) -> Family:
         """A family's working copy."""

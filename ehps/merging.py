@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ehps.calendar import Bools, Ints, local_day
+from ehps.errors import InvariantBroken
 from ehps.facts import FACT, KEPT_OF, NEVER, VOID, WIRE_BYTES, Facts, from_wire, retained
 from ehps.log import HEAD_BYTES, LogRecord, RecordKind
 from ehps.state import Family, Partition
@@ -36,8 +37,16 @@ def told(records: Sequence[LogRecord], numbers: Sequence[int], known: Ints, toda
 
     Args:
         known, today: log time (seconds) and day of every record of the batch.
+
+    Raises:
+        InvariantBroken: the facts of a record are not of this version.
     """
     packed = [records[number].compact[HEAD_BYTES:] for number in numbers]
+    for at, raw in zip(numbers, packed, strict=True):
+        if len(raw) % WIRE_BYTES:
+            raise InvariantBroken(
+                f"the facts of record {records[at].offset} are not whole: another version wrote them"
+            )
     sizes = [len(raw) // WIRE_BYTES for raw in packed]
     number = np.repeat(np.array(numbers, np.int64), sizes)
     facts = from_wire(b"".join(packed), known[number])

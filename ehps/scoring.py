@@ -7,15 +7,14 @@ of the others are calm (`ehps.calm`): their scores are told at once, and their r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ehps import calm
-from ehps.alerts import Output
 from ehps.batch import sources_index
 from ehps.calendar import Bools, Ints, local_day
 from ehps.calm import Held, Seen
@@ -24,7 +23,7 @@ from ehps.compiled import Compiled
 from ehps.errors import NothingInForce
 from ehps.facts import BIRTH, CLASS_OF, Facts
 from ehps.kernel import Features, Row, Rows, features
-from ehps.lanes import Lane, Lanes
+from ehps.lanes import Lanes
 from ehps.log import RecordKind
 from ehps.merging import account, countable, cut, keep, merged, restarts, told
 from ehps.policy import Scene, row_of
@@ -101,29 +100,12 @@ class Change(NamedTuple):
         return rows.facts[rows.starts[self.at] : rows.starts[self.at + 1]]
 
 
-class Kept(NamedTuple):
-    """What became of a lane's calm families: new bytes, and when the next timer is due where that is new."""
-
-    states: dict[str, bytes]
-    timers: dict[tuple[str, str], int | None]
-
-    @classmethod
-    def of(cls, lane: Lane, states: Mapping[int, bytes], timers: Mapping[int, int]) -> Self:
-        """The lane's own of those by index."""
-        own = lane.index.items()
-        return cls(
-            {key: states[at] for key, at in own if at in states},
-            {(authority_of(key), key): timers[at] for key, at in own if at in timers},
-        )
-
-
 class Course:
     """The facts of a batch in the course of its records, which are asked for by number, in order.
 
     Attributes:
         rest: numbers of the records to be judged one by one, which are those of no calm family.
         restarts: of those after which quiet days start again.
-        scores: what is told of calm families, in order, by lane.
     """
 
     def __init__(self, lanes: Lanes) -> None:
@@ -148,7 +130,7 @@ class Course:
         self._sight, self._line, self._moved, blocks = self._together(numbers)
         self._calm = self._calm_throughout(blocks)
         self._calm &= ~lanes.families_with(lanes.kinds == RecordKind.DECISION)
-        self.scores, self._head = self._tell_calm(blocks)
+        self._head = self._tell_calm(blocks)
         self._changes = {n: change for block in blocks for n, change in self._of_others(block)}
         judged = np.ones(len(self._records), bool)
         judged[numbers] = ~self._calm[self._owner[numbers]]
@@ -185,14 +167,16 @@ class Course:
             return lane.batch.family(key).counted(day)
         return self._sight.line.facts_at(number - 1, owner, day)
 
-    def keep(self) -> list[Kept]:
-        """Give the families that do not stand apart their new sets; the calm ones' are returned, by lane."""
+    def keep(self) -> None:
+        """Give the families that do not stand apart their new sets, the calm ones their whole states."""
         kept = keep(self._line, self._moved, self._owner, self._today)
         for owner in [owner for owner in kept if not self._calm[owner]]:
             self._lanes.family(owner).facts = kept.pop(owner)
-        states = calm.states(self._held, self._head, kept)
-        timers = calm.timers(self._held, self._head)
-        return [Kept.of(lane, states, timers) for lane in self._lanes]
+        for owner, state in calm.states(self._held, self._head, kept).items():
+            self._lanes.home(owner).batch.states[self._held.keys[owner]] = state
+        for owner, due in calm.timers(self._held, self._head).items():
+            key = self._held.keys[owner]
+            self._lanes.home(owner).batch.timers[authority_of(key), key] = due
 
     def _facts_told(self) -> Ints:
         """By (index, class): the facts that the batch tells of a family."""
@@ -218,7 +202,8 @@ class Course:
 
     def _alone(self, number: int) -> None:
         family, today = self._lanes.family(int(self._owner[number])), int(self._today[number])
-        news, owner = self._told.only(self._told.number == number), np.zeros_like(self._today)
+        place = np.searchsorted(self._told.number, (number, number + 1)).tolist()
+        news, owner = self._told.part(slice(*place)), np.zeros_like(self._today)
         line = merged(news, [family.facts], owner)
         changed = len(line.changed())
         cut(line, family, number, today)
@@ -299,14 +284,17 @@ class Course:
             quiet[owners[loud | block.sight.line.undoes(block.number)]] = False
         return quiet
 
-    def _tell_calm(self, blocks: Sequence[Block]) -> tuple[list[list[Output]], NDArray[np.void]]:
+    def _tell_calm(self, blocks: Sequence[Block]) -> NDArray[np.void]:
+        """Tell the calm families' scores. Returns the heads of all families, which remember them."""
         parts = [self._seen(block, self._calm[block.owners()]) for block in blocks]
         if not parts:
-            return [[] for _ in self._lanes], self._held.head
+            return self._held.head
         seen = Seen(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         offset = np.array([record.offset for record in self._records], np.int64)
         number, outputs, head = calm.tell(self._held, seen, self._scenes, offset)
-        return [outputs[lane.within(number)] for lane in self._lanes], head
+        for lane in self._lanes:
+            lane.batch.scores += outputs[lane.within(number)]
+        return head
 
     def _seen(self, block: Block, chosen: Bools) -> Seen:
         number, owner, found = block.number[chosen], block.owners()[chosen], block.found

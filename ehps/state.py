@@ -47,7 +47,7 @@ class Person(NamedTuple):
         return said
 
 
-_USUAL = (..., ..., ..., None, 1.0, False)
+_USUAL = (..., ..., ..., *Person._field_defaults.values())
 """What is left out of a stored person where it ends so."""
 
 

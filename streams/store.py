@@ -65,8 +65,6 @@ class RedisStore:
         found: dict[int, Snapshot] = {}
         for _ in range(READS_MAX):
             left = {at: needs for at, needs in wanted.items() if at not in found}
-            if not left:
-                return found
             due = self._due(left)
             names = {
                 at: list(dict.fromkeys([*needs.families, *(name for *_, name in due[at].timers)]))
@@ -79,6 +77,8 @@ class RedisStore:
                 elif not due[at].stands or due[at].stands == [offset, generation]:
                     families = dict(zip(names[at], states, strict=True))
                     found[at] = Snapshot(int(offset or 0), state, families, due[at].timers)
+            if len(found) == len(wanted):
+                return found
         raise Conflict("a partition moved on while it was read, again and again")
 
     def _due(self, wanted: Mapping[int, Needs]) -> dict[int, _Due]:

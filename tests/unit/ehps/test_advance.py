@@ -267,6 +267,16 @@ def test_a_class_of_facts_at_its_bound_takes_none_of_another_s_room_however_the_
         assert log.run(batch).store == whole.store
 
 
+def test_facts_in_another_version_s_form_stop_the_process_and_are_not_read_as_others() -> None:
+    log = Log().open(3)
+    log.tell(event("police.encompass", log.now))
+    last = log.records[-1]
+    log.records[-1] = last._replace(compact=last.compact + bytes(4))
+
+    with pytest.raises(InvariantBroken, match=f"record {last.offset} are not whole"):
+        log.run()
+
+
 def test_a_fact_past_its_horizon_is_expired_not_applied() -> None:
     log = Log().open(3)
     log.tell(event("police.encompass", log.now - timedelta(days=731)))
