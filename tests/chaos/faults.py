@@ -104,8 +104,7 @@ def fill_the_brokers_disk(fleet: Fleet, chance: random.Random) -> None:
 def flush_redis(fleet: Fleet, chance: random.Random) -> None:
     """FLUSHALL."""
     fleet.say("flush Redis")
-    with fleet.client() as client:
-        client.flushall()
+    fleet.ask(lambda client: client.flushall())
 
 
 def fail_over(fleet: Fleet, chance: random.Random) -> None:

@@ -17,11 +17,12 @@ from deploy.child import Child
 from deploy.real import RealKafka, RealRedis
 from deploy.redis_cluster import RealRedisCluster
 from streams.config import Settings
-from streams.redisclient import client_of
+from streams.redisclient import ERRORS, client_of
 
 LOG_PARTITIONS = 4
 RESTART_DELAY_S = 0.5
 TEND_EVERY_S = 0.1
+RETURN_S = 60.0
 SCORERS_MAX = 4
 
 
@@ -170,6 +171,19 @@ class Fleet:
     def client(self) -> redis.Redis:
         """A client of Redis."""
         return client_of(self.redis.url, 30)
+
+    def ask(self, do: Callable[[redis.Redis], object]) -> None:
+        """Have something done by Redis, which a fault may just have taken away: it comes back by itself."""
+        deadline = time.monotonic() + RETURN_S
+        while True:
+            try:
+                with self.client() as client:
+                    do(client)
+                    return
+            except ERRORS:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(TEND_EVERY_S)
 
     def stop(self) -> None:
         """End everything."""

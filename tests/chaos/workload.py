@@ -140,8 +140,7 @@ class Days(Iterator[tuple[str, datetime, list[Told], dict[str, datetime]]]):
     def _set_up(self, la: str, start: date) -> None:
         """Its history begins, as `streams.history` begins one."""
         moment = datetime.combine(start, datetime.min.time(), UTC) - timedelta(days=1)
-        with self._fleet.client() as client:
-            Registry(client).set_authority(la, HISTORY)
+        self._fleet.ask(lambda client: Registry(client).set_authority(la, HISTORY))
         clock = LogWriter(
             Sender(producer(self._fleet.settings.kafka), NoThrottle()), LOG_PARTITIONS
         )
