@@ -37,8 +37,8 @@ class Batch:
     """Decoded states, and what has been put out so far.
 
     Args:
-        raw: states as read; `families` holds those that were looked at, `states` and `timers` what became of those
-            that were told from columns.
+        raw: states as read; `families` holds those that were looked at, the calm ones' new states and timers
+            stand beside them (`ehps.calm`).
     """
 
     partition: Partition
@@ -48,8 +48,8 @@ class Batch:
     families: dict[str, Family] = field(default_factory=dict)
     alerts: list[Output] = field(default_factory=list)
     scores: list[Output] = field(default_factory=list)
-    states: dict[str, bytes] = field(default_factory=dict)
-    timers: dict[tuple[str, str], int | None] = field(default_factory=dict)
+    calm_states: dict[str, bytes] = field(default_factory=dict)
+    calm_timers: dict[tuple[str, str], int | None] = field(default_factory=dict)
     _timers: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     _due: dict[str, int | None] = field(default_factory=dict)
     _due_read: dict[str, int | None] = field(default_factory=dict)
@@ -123,13 +123,13 @@ class Batch:
     def changed_states(self) -> dict[str, bytes]:
         """Bytes of the families whose state is not what was read."""
         encoded = {key: family.encode() for key, family in self.families.items()}
-        return self.states | {
+        return self.calm_states | {
             key: value for key, value in encoded.items() if value != (self.raw[key] or BLANK)
         }
 
     def changed_timers(self) -> dict[tuple[str, str], int | None]:
         """Next timer of every family whose next timer is another than was read."""
-        return self.timers | {
+        return self.calm_timers | {
             (authority_of(key), key): due
             for key, family in self.families.items()
             if (due := family.due()) != self._due_read[key]

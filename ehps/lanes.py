@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import numpy as np
 
@@ -105,7 +106,16 @@ class Lanes:
                 found[owner] = True
         return found
 
-    def moments(self) -> Ints:
-        """By index: the latest moment at which a record of the family's lane is judged, seconds since 1970."""
-        latest = [max((s.at for s in lane.scenes if s), default=0) for lane in self._lanes]
-        return np.repeat(np.array(latest, np.int64), [len(lane.index) for lane in self._lanes])
+    def latest(self, known: Ints) -> Ints:
+        """By index: the latest of the moments at which the records of the family's lane are judged.
+
+        Args:
+            known: of each record by number, seconds since 1970.
+        """
+        found = np.zeros(len(self.keys), np.int64)
+        families = 0
+        for lane in filter(attrgetter("index"), self._lanes):
+            end = families + len(lane.index)
+            found[families:end] = known[lane.first : lane.end].max()
+            families = end
+        return found

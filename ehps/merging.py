@@ -42,12 +42,12 @@ def told(records: Sequence[LogRecord], numbers: Sequence[int], known: Ints, toda
         InvariantBroken: the facts of a record are not of this version.
     """
     packed = [records[number].compact[HEAD_BYTES:] for number in numbers]
-    for at, raw in zip(numbers, packed, strict=True):
-        if len(raw) % WIRE_BYTES:
-            raise InvariantBroken(
-                f"the facts of record {records[at].offset} are not whole: another version wrote them"
-            )
-    sizes = [len(raw) // WIRE_BYTES for raw in packed]
+    sizes, over = np.divmod(np.array([len(raw) for raw in packed], np.int64), WIRE_BYTES)
+    if over.any():
+        bad = records[numbers[int(np.flatnonzero(over)[0])]].offset
+        raise InvariantBroken(
+            f"the facts of record {bad} are not whole: another version wrote them"
+        )
     number = np.repeat(np.array(numbers, np.int64), sizes)
     facts = from_wire(b"".join(packed), known[number])
     age = today[number] - local_day(facts["occurred"].astype(np.int64))

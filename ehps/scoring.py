@@ -128,7 +128,7 @@ class Course:
         self._apart = self._held.crowded(self._facts_told())
         self._apart |= lanes.families_with(lanes.kinds == RecordKind.MEMBERSHIP)
         self._sight, self._line, self._moved, blocks = self._together(numbers)
-        self._calm = self._calm_throughout(blocks)
+        self._calm = self._calm_throughout(blocks, lanes.latest(known))
         self._calm &= ~lanes.families_with(lanes.kinds == RecordKind.DECISION)
         self._head = self._tell_calm(blocks)
         self._changes = {n: change for block in blocks for n, change in self._of_others(block)}
@@ -173,10 +173,10 @@ class Course:
         for owner in [owner for owner in kept if not self._calm[owner]]:
             self._lanes.family(owner).facts = kept.pop(owner)
         for owner, state in calm.states(self._held, self._head, kept).items():
-            self._lanes.home(owner).batch.states[self._held.keys[owner]] = state
+            self._lanes.home(owner).batch.calm_states[self._held.keys[owner]] = state
         for owner, due in calm.timers(self._held, self._head).items():
             key = self._held.keys[owner]
-            self._lanes.home(owner).batch.timers[authority_of(key), key] = due
+            self._lanes.home(owner).batch.calm_timers[authority_of(key), key] = due
 
     def _facts_told(self) -> Ints:
         """By (index, class): the facts that the batch tells of a family."""
@@ -271,11 +271,11 @@ class Course:
         """What is in force at the first of these records."""
         return self._scene(int(numbers[0])).compiled
 
-    def _calm_throughout(self, blocks: Sequence[Block]) -> Bools:
-        """By index: families that none of the records makes loud."""
+    def _calm_throughout(self, blocks: Sequence[Block], latest: Ints) -> Bools:
+        """By index: families that none of the records makes loud, nor time until their `latest` moment."""
         held, restarts = self._held, np.zeros(len(self._records), bool)
         restarts[list(self.restarts)] = True
-        quiet = held.still(self._lanes.moments()) & ~self._apart
+        quiet = held.still(latest) & ~self._apart
         for block in blocks:
             owners = block.owners()
             head = held.head[owners]

@@ -98,16 +98,11 @@ def _gone(subject: str, version: str) -> dict[str, object]:
 def _looked_up(link: Event) -> Link:
     linked = isinstance(link, PersonLinked)
     family = family_key(link.la, link.data.family) if linked else None
-    return Link(link.subject, version_of(link), family)
-
-
-def version_of(link: Event) -> str:
-    """A link's version."""
-    return version_at(link.recordedtime, linked=isinstance(link, PersonLinked))
+    return Link(link.subject, version_at(link.recordedtime, linked=linked), family)
 
 
 def version_at(moment: datetime, *, linked: bool) -> str:
-    """Microseconds since year 1 as 15 digits of base 16, then 1, or 0 for a removal: text that sorts as links count.
+    """A link's version, text that sorts as links count: microseconds since year 1 in base 16; 1, or 0 for a removal.
 
     Of one moment, the end of one membership and the beginning of another are a move: the beginning counts. Short, since
     every state holds one for each person.

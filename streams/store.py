@@ -170,15 +170,19 @@ class RedisStore:
             return exchange.execute()
 
     def standing(self, partition: int) -> tuple[int, dict[str, Any] | None]:
-        """(next record to apply, guard of the last applied), in one read: another owner may be at work."""
-        while True:
+        """(next record to apply, guard of the last applied), in one read: another owner may be at work.
+
+        Raises:
+            Conflict: rebuilds follow each other.
+        """
+        for _ in range(READS_MAX):
             at = self.at(partition)
             keys = [f"{at}:offset", f"{at}:guard", f"{tag(partition)}:generation"]
             offset, raw, generation = cast("list[bytes | None]", self.client.mget(keys))
-            if (
-                prefix(partition, (generation or b"").decode()) == at
-            ):  # no rebuild switched meanwhile
+            # Else a rebuild switched meanwhile.
+            if prefix(partition, (generation or b"").decode()) == at:
                 return int(offset or 0), None if raw is None else orjson.loads(raw)
+        raise Conflict(f"partition {partition} was rebuilt while it was read, again and again")
 
     def generation(self, partition: int) -> str:
         """The generation of states that is in force; a rebuild makes the next."""
