@@ -7,7 +7,9 @@ goes on where they end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from itertools import islice
@@ -188,14 +190,32 @@ def put(stores: Stores, client: redis.Redis) -> None:
 
 
 def outcomes(client: redis.Redis) -> dict[str, int]:
-    """What the records came to, summed over the partitions."""
-    total: dict[str, int] = {}
-    for partition in range(PARTITIONS):
-        for name, count in Partition.decode(
-            RedisStore(client).partition_state(partition)
-        ).counts.items():
-            total[name] = total.get(name, 0) + count
-    return total
+    """What the records came to, summed over the partitions of the states in Redis."""
+    store = RedisStore(client)
+    return summed(store.partition_state(partition) for partition in range(PARTITIONS))
+
+
+def summed(partitions: Iterable[bytes | None]) -> dict[str, int]:
+    """The same, of these partition states."""
+    total: Counter[str] = Counter()
+    for state in partitions:
+        total.update(Partition.decode(state).counts)
+    return dict(total)
+
+
+def held(client: redis.Redis) -> str:
+    """A digest of all families' states in Redis."""
+    store = RedisStore(client)
+    return digest(store.families(partition) for partition in range(PARTITIONS))
+
+
+def digest(partitions: Iterable[Mapping[str, bytes]]) -> str:
+    """The same, of these."""
+    found = hashlib.sha256()
+    for families in partitions:
+        for name in sorted(families):
+            found.update(name.encode() + families[name])
+    return found.hexdigest()
 
 
 __all__ = [
@@ -204,10 +224,13 @@ __all__ = [
     "Tape",
     "apply",
     "cloned",
+    "digest",
     "fresh",
     "grow",
     "heartbeat",
+    "held",
     "log_of",
     "outcomes",
     "put",
+    "summed",
 ]

@@ -101,20 +101,28 @@ def needs(records: Sequence[LogRecord]) -> Needs:
 
 
 def advance(
-    snapshot: Snapshot, records: Sequence[LogRecord], library: Library, partition_id: int
+    snapshot: Snapshot,
+    records: Sequence[LogRecord],
+    library: Library,
+    partition_id: int,
+    *,
+    silent: bool = False,
 ) -> Step:
     """Apply `records` in order, or the first of them: `Step.records` says how many, at least one.
 
     Only the first where more timers are due than were read; what remains is advanced from a snapshot of its own.
 
+    Args:
+        silent: alerts and scores are not written out, for those who ask for states alone.
+
     Raises:
         InvariantBroken: a record that cannot be (an unknown kind, no control in force, one applied before, a gap).
         ContentMissing: a control names content that this process lacks; nothing of the batch may be committed.
     """
-    return advance_all([Share(partition_id, snapshot, records)], library)[0]
+    return advance_all([Share(partition_id, snapshot, records)], library, silent=silent)[0]
 
 
-def advance_all(shares: Sequence[Share], library: Library) -> list[Step]:
+def advance_all(shares: Sequence[Share], library: Library, *, silent: bool = False) -> list[Step]:
     """The same for several partitions, each as if it were alone: at once, a few records of each cost far less."""
     lanes: list[Lane] = []
     for share in shares:
@@ -125,6 +133,7 @@ def advance_all(shares: Sequence[Share], library: Library) -> list[Step]:
             share.snapshot.due,
             library,
             share.partition,
+            silent=silent,
         )
         first = lanes[-1].end if lanes else 0
         lanes.append(Lane(batch, records, _scenes(batch, records), first))

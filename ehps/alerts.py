@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -50,6 +51,10 @@ class Output(NamedTuple):
     shadow: bool = False  # alerts in shadow have a topic of their own
 
 
+Writer = Callable[[], Output]
+"""Writes one message. To be called at once, or never: what it tells of a family moves on with the family."""
+
+
 def raise_alert(
     scene: Scene,
     look: Look,
@@ -57,16 +62,35 @@ def raise_alert(
     next_sequence: Callable[[int], int],
     cause: str,
     notes: tuple[str, ...] = (),
-) -> list[Output]:
-    """Write the alert out, remember that it stands, and supersede a lower grade that stood."""
+) -> list[Writer]:
+    """Remember that the alert stands, and that a lower grade that stood is superseded. Returns what tells of it."""
     sequence = next_sequence(scene.offset)
     case, name = look.family.case, alert_id(look.key, scene, draft.rule, sequence)
-    past = Chronology(scene.compiled, look.family, look.facts, scene.at)
     kept_back = withheld(scene, look.key, draft)
+    shadow = kept_back or scene.stage == "shadow"
+    alert = Standing(name, draft.kind, draft.rule, draft.grade, scene.at, shadow)
+    raised = partial(
+        _raised, scene, look, draft, alert, sequence, cause, notes, kept_back=kept_back
+    )
+    superseded = _supersede(scene, look, alert, next_sequence) if draft.kind == STEP_UP else []
+    case.standing = [*case.standing, alert][-STANDING_MAX:]
+    return [raised, *superseded]
+
+
+def _raised(
+    scene: Scene,
+    look: Look,
+    draft: Draft,
+    alert: Standing,
+    sequence: int,
+    cause: str,
+    notes: tuple[str, ...],
+    *,
+    kept_back: bool,
+) -> Output:
+    past = Chronology(scene.compiled, look.family, look.facts, scene.at)
     document = {
-        **_head(
-            scene, look.key, Standing(name, draft.kind, draft.rule, draft.grade, scene.at), "raised"
-        ),
+        **_head(scene, look.key, alert, "raised"),
         "headline": headline(scene, draft, past),
         "response": draft.response,
         "route": route(scene, draft, tier(look.row.spells)),
@@ -77,13 +101,7 @@ def raise_alert(
         **_why(scene, look, past, notes),
         **_provenance(scene, sequence),
     }
-    shadow = kept_back or scene.stage == "shadow"
-    results = [Output(look.key, orjson.dumps(document), scene.offset, shadow)]
-    if draft.kind == STEP_UP:
-        results += _supersede(scene, look, draft, name, next_sequence)
-    stands = Standing(name, draft.kind, draft.rule, draft.grade, scene.at, shadow)
-    case.standing = [*case.standing, stands][-STANDING_MAX:]
-    return results
+    return Output(look.key, orjson.dumps(document), scene.offset, alert.shadow)
 
 
 def _head(scene: Scene, key: str, alert: Standing, state: str) -> dict[str, Any]:
@@ -182,38 +200,36 @@ def _provenance(scene: Scene, sequence: int) -> dict[str, Any]:
 
 
 def _supersede(
-    scene: Scene, look: Look, draft: Draft, name: str, next_sequence: Callable[[int], int]
-) -> list[Output]:
-    grade, case = BANDS.index(draft.grade or "blue"), look.family.case
+    scene: Scene, look: Look, by: Standing, next_sequence: Callable[[int], int]
+) -> list[Writer]:
+    grade, case = BANDS.index(by.grade or "blue"), look.family.case
     lower = [
         alert
         for alert in case.standing
         if alert.kind == STEP_UP and BANDS.index(alert.grade or "red") < grade
     ]
     case.standing = [alert for alert in case.standing if alert not in lower]
-    why = f"A higher grade was raised: {draft.grade}."
-    return [
-        ended(scene, look.key, alert, "superseded", why, name, next_sequence(scene.offset))
-        for alert in lower
-    ]
+    end = partial(ended, scene, look.key, successor=by)
+    return [partial(end, alert, sequence=next_sequence(scene.offset)) for alert in lower]
 
 
 def ended(
-    scene: Scene,
-    key: str,
-    alert: Standing,
-    state: str,
-    why: str,
-    successor: str | None,
-    sequence: int,
+    scene: Scene, key: str, alert: Standing, *, successor: Standing | None, sequence: int
 ) -> Output:
-    """An alert's end: `superseded` by a higher grade, or `withdrawn`: its ground was taken away."""
+    """An alert's end: superseded by its `successor`, of a higher grade, or withdrawn: its ground was taken away."""
+    if successor is None:
+        state, why = (
+            "withdrawn",
+            "Withdrawn: what it stood on was retracted, corrected or unlinked.",
+        )
+    else:
+        state, why = "superseded", f"A higher grade was raised: {successor.grade}."
     document = {
         **_head(scene, key, alert, state),
         "headline": why,
         "at": iso(scene.at),
-        "superseded_by": successor,
-        "cause": "record" if state == "superseded" else "retraction",
+        "superseded_by": successor and successor.alert_id,
+        "cause": "retraction" if successor is None else "record",
         **_provenance(scene, sequence),
     }
     return Output(key, orjson.dumps(document), scene.offset, alert.shadow)

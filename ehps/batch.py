@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Self, TypeVar
 
-from ehps.alerts import Output
+from ehps.alerts import Output, Writer
 from ehps.authority import coverage, in_force
 from ehps.calendar import Ints, local_day_of
 from ehps.compiled import compile_content
@@ -39,12 +40,14 @@ class Batch:
     Args:
         raw: states as read; `families` holds those that were looked at, the calm ones' new states and timers
             stand beside them (`ehps.calm`).
+        silent: nothing is written out, for those who ask for states alone.
     """
 
     partition: Partition
     library: Library
     partition_id: int
     raw: dict[str, bytes | None]
+    silent: bool = False
     families: dict[str, Family] = field(default_factory=dict)
     alerts: list[Output] = field(default_factory=list)
     scores: list[Output] = field(default_factory=list)
@@ -63,9 +66,11 @@ class Batch:
         due: list[tuple[str, int, str]],
         library: Library,
         partition_id: int,
+        *,
+        silent: bool = False,
     ) -> Self:
         """From a snapshot's parts."""
-        batch = cls(Partition.decode(partition), library, partition_id, families)
+        batch = cls(Partition.decode(partition), library, partition_id, families, silent)
         for _, at, key in due:
             batch._note(key, at)
         return batch
@@ -95,6 +100,16 @@ class Batch:
         sequence = self._sequences.get(offset, 0)
         self._sequences[offset] = sequence + 1
         return sequence
+
+    def say(self, alerts: Iterable[Writer]) -> None:
+        """Put alerts out, in order."""
+        if not self.silent:
+            self.alerts += [write() for write in alerts]
+
+    def say_score(self, write: Writer) -> None:
+        """Put a score out."""
+        if not self.silent:
+            self.scores.append(write())
 
     def note_timer(self, key: str, family: Family) -> None:
         """Keep the index of due families in step with the family."""

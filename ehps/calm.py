@@ -145,19 +145,39 @@ class Seen(NamedTuple):
     sources: Ints
 
 
-def tell(
-    held: Held, seen: Seen, scenes: Sequence[Scene], offset: Ints
-) -> tuple[Ints, list[Output], NDArray[np.void]]:
-    """Every score that is other than last told, or rests on other sources.
+class Telling(NamedTuple):
+    """Scores to tell, one entry each, in order of `number`, which is the record's.
 
     Args:
-        offset: of every record, by number.
-
-    Returns:
-        Numbers of the records that have a score to tell, ascending; the messages; the heads of all families, which
-        remember them.
+        scene, owner: index of the scene, of the family.
+        score: units.
+        lacking: whether the data are insufficient.
     """
-    seen = Seen(*(column[np.lexsort((seen.number, seen.owner))] for column in seen))
+
+    number: Ints
+    scene: Ints
+    owner: Ints
+    score: Ints
+    lacking: Bools
+
+    def written(self, held: Held, scenes: Sequence[Scene], offset: Ints) -> list[Output]:
+        """The messages.
+
+        Args:
+            offset: of every record, by number.
+        """
+        writers, keys = [score_writer(scene) for scene in scenes], held.keys
+        columns = (offset[self.number], *self[1:])
+        return [
+            writers[scene](at, keys[owner], units, 0, lacks)
+            for at, scene, owner, units, lacks in zip(*(c.tolist() for c in columns), strict=True)
+        ]
+
+
+def tell(held: Held, seen: Seen, scenes: Sequence[Scene]) -> tuple[Telling, NDArray[np.void]]:
+    """Every score that is other than last told or rests on other sources; all families' heads, which remember."""
+    order = np.lexsort((seen.number, seen.owner))
+    seen = Seen(*(column[order] for column in seen))
     table = [[too_little_heard(scene, sources) for sources in range(4)] for scene in scenes]
     lacking = np.array(table, bool).reshape(-1, 4)[seen.scene, seen.sources]
     first, before = _changes(seen.owner), held.head[seen.owner]
@@ -166,18 +186,10 @@ def tell(
     lacked = np.where(first, before["flags"] & INSUFFICIENT > 0, np.roll(lacking, 1))
     says = np.flatnonzero(unsaid | (seen.score != score) | (lacking != lacked))
     says = says[np.argsort(seen.number[says])]
-    columns = (seen.scene, offset[seen.number], seen.owner, seen.score, lacking)
-    writers, keys = [score_writer(scene) for scene in scenes], held.keys
-    outputs = [
-        writers[scene](at, keys[owner], units, 0, lacks)
-        for scene, at, owner, units, lacks in zip(*(c[says].tolist() for c in columns), strict=True)
-    ]
+    columns = (seen.number, seen.scene, seen.owner, seen.score, lacking)
+    telling = Telling._make(column[says] for column in columns)
     last = np.roll(first, -1)
-    return (
-        seen.number[says],
-        outputs,
-        _remembered(held, Seen(*(column[last] for column in seen)), lacking[last]),
-    )
+    return telling, _remembered(held, Seen(*(column[last] for column in seen)), lacking[last])
 
 
 def _changes(owner: Ints) -> Bools:

@@ -58,8 +58,13 @@ def replay(
     partition_id: int,
     store: MemoryStore | None = None,
     batch: int = BATCH_RECORDS,
+    *,
+    silent: bool = False,
 ) -> Iterator[Step]:
     """Apply one partition's records to a store in memory, a batch at a time.
+
+    Args:
+        silent: as for `advance`.
 
     Yields:
         The step of every batch, after it was committed to `store`.
@@ -70,7 +75,7 @@ def replay(
         while done < len(chunk):
             rest = chunk[done:]
             snapshot = store.read(needs(rest))
-            step = advance(snapshot, rest, library, partition_id)
+            step = advance(snapshot, rest, library, partition_id, silent=silent)
             store.commit(snapshot.offset, step)
             done += step.records
             yield step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import repeat
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def tell(batch: Batch, scene: Scene, look: Look, before: Before, cause: str) -> 
     _tell_score(batch, scene, look)
     fall_back(scene, look, before.score)
     for draft in drafts(scene, look):
-        batch.alerts += raise_alert(scene, look, draft, batch.next_sequence, cause)
+        batch.say(raise_alert(scene, look, draft, batch.next_sequence, cause))
     _await_silence(scene, look)
     schedule(scene, look, before.facts)
     batch.note_timer(look.key, family)
@@ -55,7 +56,7 @@ def _tell_score(batch: Batch, scene: Scene, look: Look) -> None:
     family.unscored, family.score, family.insufficient = False, score, insufficient
     sequence = batch.next_sequence(scene.offset)
     write = score_writer(scene)
-    batch.scores.append(write(scene.offset, look.key, score, sequence, insufficient))
+    batch.say_score(partial(write, scene.offset, look.key, score, sequence, insufficient))
 
 
 def fail(batch: Batch, scene: Scene, key: str, family: Family) -> None:
@@ -64,7 +65,8 @@ def fail(batch: Batch, scene: Scene, key: str, family: Family) -> None:
     if family.above_on is not None:
         family.above_on = scene.day  # on the days until now these facts cannot be scored either
     sequence = batch.next_sequence(scene.offset)
-    batch.scores.append(unscored_output(scene, key, "the kernel failed on this family", sequence))
+    why = "the kernel failed on this family"
+    batch.say_score(partial(unscored_output, scene, key, why, sequence))
 
 
 def withdraw(batch: Batch, scene: Scene, look: Look, before: Facts) -> None:
@@ -88,9 +90,8 @@ def withdraw(batch: Batch, scene: Scene, look: Look, before: Facts) -> None:
             family.band = 0
             for grade in BANDS[: BANDS.index(alert.grade or "red")]:
                 case.alerted.pop(grade, None)
-        why = "Withdrawn: what it stood on was retracted, corrected or unlinked."
         sequence = batch.next_sequence(scene.offset)
-        batch.alerts.append(ended(scene, look.key, alert, "withdrawn", why, None, sequence))
+        batch.say([partial(ended, scene, look.key, alert, successor=None, sequence=sequence)])
 
 
 def _await_silence(scene: Scene, look: Look) -> None:

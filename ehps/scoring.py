@@ -290,10 +290,12 @@ class Course:
         if not parts:
             return self._held.head
         seen = Seen(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        offset = np.array([record.offset for record in self._records], np.int64)
-        number, outputs, head = calm.tell(self._held, seen, self._scenes, offset)
-        for lane in self._lanes:
-            lane.batch.scores += outputs[lane.within(number)]
+        telling, head = calm.tell(self._held, seen, self._scenes)
+        if not self._lanes.silent:
+            offset = np.array([record.offset for record in self._records], np.int64)
+            outputs = telling.written(self._held, self._scenes, offset)
+            for lane in self._lanes:
+                lane.batch.scores += outputs[lane.within(telling.number)]
         return head
 
     def _seen(self, block: Block, chosen: Bools) -> Seen:

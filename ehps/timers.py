@@ -90,4 +90,4 @@ def _review(batch: Batch, scene: Scene, look: Look) -> None:
     due = content.working.due_after_days(scene.at, days)
     response = "Review with two people, a partner check and the family's view. Never a closure."
     draft = Draft(STEP_DOWN, "step-down", None, response, due)
-    batch.alerts += raise_alert(scene, look, draft, batch.next_sequence, "timer", notes)
+    batch.say(raise_alert(scene, look, draft, batch.next_sequence, "timer", notes))

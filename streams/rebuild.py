@@ -178,7 +178,7 @@ class Shadow:
     def advance_to(self, offset: int) -> None:
         """Apply everything before `offset`."""
         records = self._kept(self._topics.read(LOG, self.partition, self.states.offset, offset))
-        for _ in replay(records, self._library, self.partition, self.states):
+        for _ in replay(records, self._library, self.partition, self.states, silent=True):
             pass
 
     def _kept(self, records: Iterable[Record]) -> Iterator[LogRecord]:

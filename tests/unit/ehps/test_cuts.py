@@ -131,6 +131,19 @@ def test_years_of_a_family_come_out_the_same_however_the_log_is_cut(seed: int) -
         assert several.store == one.store
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_who_asks_for_states_alone_gets_the_same_states_and_hears_nothing(seed: int) -> None:
+    log = Teller(seed).write(60)
+    heard, silent = MemoryStore(), MemoryStore()
+
+    told = list(replay(log.records, LIBRARY, 0, heard, 20))
+    untold = list(replay(log.records, LIBRARY, 0, silent, 20, silent=True))
+
+    assert any(step.alerts for step in told)
+    assert not any(step.alerts or step.scores for step in untold)
+    assert silent == heard
+
+
 def test_an_event_s_name_used_again_for_one_that_is_forgotten_sooner_comes_out_the_same() -> None:
     log = Log().open(3)
     opened = event("social-care.plan_started", log.now, plan="child_in_need")
