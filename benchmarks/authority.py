@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -87,10 +87,10 @@ class _Teller:
         if not self._begun:
             self._begin(log, datetime.fromtimestamp(number * DAY_S, UTC))
         parking = Parking(self._registry, self.tape, log, utc_now, nullcontext())
-        intake = Intake(_nobody(), self._registry, self.tape, log, Pace(1, 1.0))
+        intake = Intake(_nobody(), self._registry, self.tape, log, Pace(1, 1.0), _known)
         events = [message for message in messages if message.topic in AGENCY_TOPICS]
         links = [message for message in messages if message.topic == LINKS]
-        Links(self._registry, self.tape, log, parking).take(*self._records(LINKS, links))
+        Links(self._registry, self.tape, log, parking, _known).take(*self._records(LINKS, links))
         before = len(self.tape.records)
         for topic in AGENCY_TOPICS:
             _, records = self._records(topic, [event for event in events if event.topic == topic])
@@ -127,6 +127,12 @@ class _Teller:
             for n, (key, value, headers) in enumerate(contents)
         ]
         return Stretch(topic, 0, start, self._read[topic]), records
+
+
+def _known(authorities: Collection[str]) -> None:
+    """Nobody is refused here."""
+    if authorities:
+        raise AssertionError(f"not set up: {authorities}")
 
 
 def _nobody() -> Any:

@@ -1,4 +1,4 @@
-"""A rebuild: the log read from Kafka through the core in silence, states in memory; one process, one partition a time."""
+"""A rebuild: the log read from Kafka through the core in silence, states in memory. One process, a partition a time."""
 
 from __future__ import annotations
 

@@ -7,14 +7,17 @@ from datetime import UTC, datetime, timedelta
 from schemas.envelope import Event
 from schemas.links import PersonLinked, authority_of, family_key
 from schemas.validate import Rejection, validate_decision, validate_link
-from streams.intake import UNKNOWN_AUTHORITY, coordinates, dead_letter
+from streams.intake import NOT_SERVED, UNKNOWN_AUTHORITY, coordinates, dead_letter
 from streams.kafka import Sender
 from streams.logwriter import LogWriter
 from streams.parking import Parking
 from streams.patience import Clock, utc_now
-from streams.ports import Link, Lookups, Stretch
+from streams.ports import Certain, Link, Lookups, Stretch
 from streams.segments import Record
 
+FAMILY_NOT_SERVED = Rejection(
+    "unknown_authority", "family", UNKNOWN_AUTHORITY, "the family key as the alert names it"
+)
 _YEAR_ONE = datetime.min.replace(tzinfo=UTC)
 
 
@@ -27,27 +30,26 @@ class Links:
         sender: Sender,
         log: LogWriter,
         parking: Parking,
+        certain: Certain,
         clock: Clock = utc_now,
     ) -> None:
         """`log` writes through `sender`; `parking` releases parked events."""
         self._registry, self._sender, self._log = registry, sender, log
+        self._certain = certain
         self._parking, self._clock = parking, clock
 
     def take(self, stretch: Stretch, records: list[Record]) -> None:
         """One batch, everything confirmed before the look-up changes: no event overtakes its membership."""
         now, authorities = self._clock(), self._registry.served()
+        verdicts = [validate_link(record.value, record.headers, now) for record in records]
+        told = {verdict.la for verdict in verdicts if isinstance(verdict, Event)}
+        self._certain(told - authorities.keys())
         taken: list[tuple[Event, str]] = []
-        for record in records:
-            verdict = validate_link(record.value, record.headers, now)
-            if isinstance(verdict, Event) and verdict.la not in authorities:
-                verdict = Rejection(
-                    "unknown_authority",
-                    "la",
-                    UNKNOWN_AUTHORITY,
-                    "the ONS code of an authority that was set up",
-                )
+        for record, verdict in zip(records, verdicts, strict=True):
             if isinstance(verdict, Rejection):
                 dead_letter(self._sender, record, verdict, now, "links")
+            elif verdict.la not in authorities:
+                dead_letter(self._sender, record, NOT_SERVED, now, "links")
             else:
                 taken.append((verdict, coordinates(record)))
         subjects = list(dict.fromkeys(link.subject for link, _ in taken))
@@ -115,28 +117,28 @@ class Decisions:
     """What professionals decided, onto their family's log."""
 
     def __init__(
-        self, registry: Lookups, sender: Sender, log: LogWriter, clock: Clock = utc_now
+        self,
+        registry: Lookups,
+        sender: Sender,
+        log: LogWriter,
+        certain: Certain,
+        clock: Clock = utc_now,
     ) -> None:
         """All confirmed before a batch is done."""
         self._registry, self._sender, self._log, self._clock = registry, sender, log, clock
+        self._certain = certain
 
     def take(self, records: list[Record]) -> None:
         """One batch."""
         now, authorities = self._clock(), self._registry.served()
-        for record in records:
-            verdict = validate_decision(record.value, record.headers, now)
-            if (
-                not isinstance(verdict, Rejection)
-                and authority_of(verdict.family) not in authorities
-            ):
-                verdict = Rejection(
-                    "unknown_authority",
-                    "family",
-                    UNKNOWN_AUTHORITY,
-                    "the family key as the alert names it",
-                )
+        verdicts = [validate_decision(record.value, record.headers, now) for record in records]
+        told = {authority_of(v.family) for v in verdicts if not isinstance(v, Rejection)}
+        self._certain(told - authorities.keys())
+        for record, verdict in zip(records, verdicts, strict=True):
             if isinstance(verdict, Rejection):
                 dead_letter(self._sender, record, verdict, now, "decisions")
+            elif authority_of(verdict.family) not in authorities:
+                dead_letter(self._sender, record, FAMILY_NOT_SERVED, now, "decisions")
             else:
                 self._log.decision(
                     verdict.family, verdict.model_dump_json().encode(), coordinates(record)

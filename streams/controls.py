@@ -14,7 +14,7 @@ from streams.kafka import Sender
 from streams.logs import logger
 from streams.logwriter import NO_TIME, LogWriter
 from streams.patience import Clock, utc_now
-from streams.ports import Lookups, Stretch
+from streams.ports import Certain, Lookups, Stretch
 from streams.registry import HISTORY, LIVE
 from streams.segments import Record
 
@@ -39,11 +39,12 @@ class Controls:
         sender: Sender,
         log: LogWriter,
         library: Library,
+        certain: Certain,
         clock: Clock = utc_now,
     ) -> None:
         """Each is confirmed on every partition before the next; `library` is what they may name."""
         self._registry, self._sender, self._log = registry, sender, log
-        self._library, self._clock = library, clock
+        self._library, self._certain, self._clock = library, certain, clock
 
     def take(self, stretch: Stretch, records: list[Record]) -> None:
         """One batch."""
@@ -93,6 +94,7 @@ class Controls:
 
     def _put_heartbeat(self, heartbeat: Heartbeat, appended: datetime) -> Rejection | None:
         modes = self._registry.served()
+        self._certain({heartbeat.la} - modes.keys())
         if heartbeat.la not in modes:
             hint = "the ONS code of an authority that has a control"
             return Rejection(

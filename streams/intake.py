@@ -17,7 +17,7 @@ from streams.kafka import Sender, drain, good, record_of
 from streams.logs import logger
 from streams.logwriter import INPUT, LogWriter
 from streams.patience import Clock, Flag, Patience, utc_now
-from streams.ports import Lookups, Reader
+from streams.ports import Certain, Lookups, Reader
 from streams.progress import Progress
 from streams.segments import Record
 from streams.telling import Pace, Teller
@@ -44,12 +44,14 @@ class Intake:
         sender: Sender,
         log: LogWriter,
         pace: Pace,
+        certain: Certain,
         *,
         clock: Clock = utc_now,
         progress: Progress | None = None,
     ) -> None:
-        """Nothing starts before `start`. `log` writes through `sender`."""
+        """Nothing starts before `start`. `log` writes through `sender`; `certain` is asked before one is refused."""
         self._reader, self._registry, self._sender, self._log = reader, registry, sender, log
+        self._certain = certain
         self._pace, self._clock = pace, clock
         self._teller = Teller(reader, pace)
         self._progress = progress or Progress("intake", asks=False)
@@ -102,6 +104,8 @@ class Intake:
         subjects = [verdict.subject for verdict in verdicts if isinstance(verdict, Event)]
         authorities, families = self._registry.look_up(subjects)
         family_of = dict(zip(subjects, families, strict=True))
+        told = {verdict.la for verdict in verdicts if isinstance(verdict, Event)}
+        self._certain(told - authorities.keys())
         events: list[tuple[Record, Event]] = []
         for record, verdict in zip(records, verdicts, strict=True):
             if isinstance(verdict, Rejection):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import Message, TopicPartition
@@ -49,6 +49,10 @@ class Write(NamedTuple):
     expected: int
     step: Step
     guard: bytes
+
+
+Certain = Callable[[Collection[str]], None]
+"""Returns if none of these authorities was ever set up, or raises `LookupsLost`: `streams.unknown.Unknown.require`."""
 
 
 class States(Protocol):
@@ -138,6 +142,9 @@ class Lookups(Protocol):
 
     def mark_whole(self, modes: Mapping[str, str]) -> None:
         """These are all authorities: none is missing from now on."""
+
+    def doubt(self) -> None:
+        """One may be missing, until they are marked whole again."""
 
     def set_authority(self, la: str, mode: str) -> None:
         """Take the authority's events from now on."""

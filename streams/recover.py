@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ehps.log import LogRecord, RecordKind
 from schemas.control import Heartbeat
 from schemas.topics import LOG
 from streams.controls import JUMP_MAX
+from streams.errors import LookupsLost
 from streams.logs import logger
-from streams.logwriter import EHPS
 from streams.parking import Parking
 from streams.ports import Lookups, Topics
 from streams.registry import HISTORY, LIVE
 from streams.segments import Record
+from streams.unknown import PARTITION, beats
 from streams.views import View
 
 
@@ -35,27 +35,26 @@ class Recovery:
         """Authorities, then controls, links, then parked events. Returns how many parked events found their family."""
         if not self._registry.whole():
             self._find_authorities()
+        try:
+            return self._catch_up()
+        except LookupsLost:  # a view tells of an authority that Redis went back to before
+            self._find_authorities()
+            return self._catch_up()
+
+    def _catch_up(self) -> int:
         for view in self._views:
             view.catch_up()
         return self._parking.sweep()
 
     def _find_authorities(self) -> None:
-        """Every partition of the log names all of them: read one."""
+        """The log has heartbeats of all of them. What Redis still holds of one it knows better."""
         modes: dict[str, str] = {}
-        low, high = self._topics.watermarks(LOG)[0]
-        for record in self._topics.read(LOG, 0, low, high):
-            kind, la = _kind_and_authority(record)
-            if kind in (RecordKind.CONTROL, RecordKind.HEARTBEAT):
-                modes.setdefault(la, HISTORY)
-            if kind == RecordKind.HEARTBEAT and _written_as_told(record):
+        for la, record in beats(self._topics, *self._topics.watermarks(LOG)[PARTITION]):
+            modes.setdefault(la, HISTORY)
+            if _written_as_told(record):
                 modes[la] = LIVE
-        self._registry.mark_whole(modes)
+        self._registry.mark_whole(modes | self._registry.authorities())
         logger().info("intake.recovered", authorities=len(modes))
-
-
-def _kind_and_authority(record: Record) -> tuple[int, str]:
-    compact = dict(record.headers).get(EHPS, b"\0")
-    return compact[0], LogRecord(record.offset, "", compact, b"").la
 
 
 def _written_as_told(record: Record) -> bool:

@@ -157,6 +157,10 @@ class Registry:
         self._set_up |= modes
         self.client.hset(AUTHORITIES, mapping=cast("Any", {**modes, _WHOLE: ""}))
 
+    def doubt(self) -> None:
+        """An authority may be missing: nothing is refused until they are marked whole again."""
+        self.client.hdel(AUTHORITIES, _WHOLE)
+
     def set_authority(self, la: str, mode: str) -> None:
         """Set an authority up: from now on its events are taken."""
         self._set_up[la] = mode

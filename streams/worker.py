@@ -35,6 +35,7 @@ from streams.scorer import Scorer
 from streams.store import RedisStore
 from streams.telling import Pace
 from streams.throttle import NoThrottle, Throttle
+from streams.unknown import Unknown
 from streams.views import Apply, View
 from streams.watch import Take, Watch
 
@@ -168,6 +169,7 @@ def _intake(
     settings: Settings, client: redis.Redis, library: Library, partitions: int, watch: Watch
 ) -> tuple[Loop, dict[str, Take], Callable[[], None], Callable[[], int]]:
     registry, readers, kept = Registry(client), readers_of(settings), Kept(settings)
+    certain = Unknown(registry, RedisStore(client), kept).require
     releasing = threading.Lock()
 
     def tools() -> tuple[Sender, LogWriter]:
@@ -180,8 +182,8 @@ def _intake(
 
     def views() -> dict[str, View]:
         applies: dict[str, Apply] = {
-            CONTROL: Controls(registry, *tools(), library).take,
-            LINKS: Links(registry, *tools(), parking()).take,
+            CONTROL: Controls(registry, *tools(), library, certain).take,
+            LINKS: Links(registry, *tools(), parking(), certain).take,
             UNLINKED: parking().take,
         }
         return {topic: View(topic, registry, kept, apply) for topic, apply in applies.items()}
@@ -192,6 +194,7 @@ def _intake(
         registry,
         *tools(),
         Pace(settings.batch_records, settings.poll_s, GATHER_S),
+        certain,
         progress=watch.loop("intake"),
     )
     recovery = Recovery(registry, kept, list(views().values()), parking())
@@ -199,7 +202,7 @@ def _intake(
     takes: dict[str, Take] = {
         topic: watch.agent(topic, view.take) for topic, view in views().items()
     }
-    takes[DECISIONS] = watch.agent(DECISIONS, Decisions(registry, *tools()).take)
+    takes[DECISIONS] = watch.agent(DECISIONS, Decisions(registry, *tools(), certain).take)
     return Loop("intake", intake.run), takes, Pulse(registry, tools()[1]).beat, recovery.run
 
 

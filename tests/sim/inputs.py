@@ -12,7 +12,8 @@ import orjson
 from ehps.library import Library
 from schemas.topics import CONTROL, DECISIONS, LINKS, agency_topic
 
-LA = "E06000023"
+LA, IMPORTED = "E06000023", "E09000001"
+"""An authority that is live, and one whose past is told."""
 START = datetime(2024, 1, 8, 9, tzinfo=UTC)
 LIBRARY = Library.packaged()
 
@@ -66,6 +67,7 @@ def history(seed: random.Random, count: int) -> list[Input]:
     people = [f"person-{number:032x}" for number in range(seed.randint(2, 7))]
     linked = [name for name in people if seed.random() < 0.85]
     late = [name for name in linked if seed.random() < 0.3]
+    past = _past(told)
     result = [_link(told, name, told.now) for name in linked if name not in late]
     for _ in range(count):
         wait = timedelta(minutes=seed.choice((1, 7, 60, 60 * 24, 60 * 24 * 9)))
@@ -75,7 +77,25 @@ def history(seed: random.Random, count: int) -> list[Input]:
             (12, 2, 2, 1, 2, 2, 1, 2),
         )[0]
         result.append(act(told, people, late)._replace(wait=wait))
-    return result + [_link(told, name, told.now) for name in late]
+    result += [_link(told, name, told.now) for name in late]
+    for message in past:
+        result.insert(seed.randint(len(result) // 2, len(result)), message)
+    return result
+
+
+def _past(told: Told) -> list[Input]:
+    """Messages of the authority whose past is told: each finds its place, so that some come before their link."""
+    somebody = [f"person-{'f' * 32}"]
+    messages = [_link(told, somebody[0], told.now)]
+    messages += [_event(told, somebody, []) for _ in range(told.random.randint(1, 3))]
+    told.links.pop(somebody[0])
+    del told.events[-len(messages) + 1 :]
+    return [_of_imported(message, number) for number, message in enumerate(messages)]
+
+
+def _of_imported(message: Input, number: int) -> Input:
+    document = orjson.loads(message.value.replace(LA.encode(), IMPORTED.encode()))
+    return message._replace(value=orjson.dumps(document | {"id": f"past-{number}"}))
 
 
 def _event(told: Told, people: list[str], late: list[str]) -> Input:

@@ -23,7 +23,7 @@ import ehps.replay
 import ehps.timeline
 import streams.scorer
 from ehps.advance import Step
-from streams import agents, intake, kafka, parking, recover, telling, views
+from streams import agents, intake, kafka, parking, recover, telling, unknown, views
 from streams.errors import Conflict
 from tests.sim import redis
 
@@ -218,9 +218,9 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        "authorities asked of a Redis that lost them",
-        "valid messages are refused",
-        replaced(redis.Lookups, "served", redis.Lookups.authorities),
+        "an authority that Redis does not know refused without asking the log",
+        "after an older dump was put back, valid messages and all links read again are refused",
+        replaced(unknown.Unknown, "require", lambda *_: None),
     ),
     Mutant(
         "a link looked up before its membership is on the log",
@@ -247,7 +247,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a link that came between look-up and parking leaves its events parked",
         both(
             rewritten(parking.Parking, "take", ("self.release(list(", "list(list(")),
-            rewritten(recover.Recovery, "run", ("self._parking.sweep()", "0")),
+            rewritten(recover.Recovery, "_catch_up", ("self._parking.sweep()", "0")),
         ),
     ),
     Mutant(

@@ -17,11 +17,13 @@ from streams.kafka import Sender, record_of
 from streams.logwriter import LogWriter
 from streams.parking import Parking
 from streams.patience import Patience, passes
+from streams.ports import Certain
 from streams.recover import Recovery
 from streams.scorer import Scorer
 from streams.segments import Record
 from streams.telling import EVERY_S, Pace, Teller
 from streams.throttle import NoThrottle
+from streams.unknown import Unknown
 from streams.views import View
 from tests.sim.broker import LOG_PARTITIONS, Consumer, Message, Producer, Topics
 from tests.sim.inputs import LIBRARY
@@ -136,6 +138,7 @@ class IntakeProcess(Process):
             registry,
             *self.tools(),
             Pace(batch, 0, elapsed=every_other_time()),
+            certain(world, registry),
             clock=world.clock,
         )
         self.intake.start()
@@ -153,7 +156,9 @@ class Agents(Process):
         self.recovery = recovery(self, registry)
         self.recovery.run()
         self.takes = {topic: view.take for topic, view in views(self, registry).items()}
-        self.takes[DECISIONS] = Decisions(registry, *self.tools(), world.clock).take
+        self.takes[DECISIONS] = Decisions(
+            registry, *self.tools(), certain(world, registry), world.clock
+        ).take
         self.beat = Pulse(registry, self.tools()[1], world.clock).beat
         self.batch: list[Message] = []
         reader = Consumer(world, AGENTS)
@@ -200,12 +205,18 @@ def views(process: Process, registry: Lookups) -> dict[str, View]:
     """As a worker composes them."""
     clock, topics = process.world.clock, Topics(process.world, AGENTS)
     parking = Parking(registry, *process.tools(), clock, nullcontext())
+    sure = certain(process.world, registry)
     applies = {
-        CONTROL: Controls(registry, *process.tools(), LIBRARY, clock).take,
-        LINKS: Links(registry, *process.tools(), parking, clock).take,
+        CONTROL: Controls(registry, *process.tools(), LIBRARY, sure, clock).take,
+        LINKS: Links(registry, *process.tools(), parking, sure, clock).take,
         UNLINKED: parking.take,
     }
     return {topic: View(topic, registry, topics, apply) for topic, apply in applies.items()}
+
+
+def certain(world: World, registry: Lookups) -> Certain:
+    """As a worker composes it."""
+    return Unknown(registry, States(world), Topics(world, AGENTS)).require
 
 
 def recovery(process: Process, registry: Lookups) -> Recovery:

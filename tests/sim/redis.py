@@ -74,10 +74,6 @@ class Redis:
         if self._earlier:
             self.held = self._earlier[-min(writes, len(self._earlier))].copy()
 
-    def forget(self) -> None:
-        """No state before now can come back."""
-        self._earlier.clear()
-
     def lose(self) -> None:
         """Everything is gone."""
         self.held = Contents()
@@ -226,6 +222,9 @@ class Lookups:
 
         self._set_up |= modes
         self.world.ask(mark)
+
+    def doubt(self) -> None:
+        self.world.ask(lambda: setattr(self.redis.writing(), "whole", False))
 
     def set_authority(self, la: str, mode: str) -> None:
         self._set_up[la] = mode

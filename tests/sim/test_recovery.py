@@ -8,11 +8,9 @@ from schemas.control import Heartbeat
 from streams.logwriter import LogWriter
 from streams.registry import HISTORY, LIVE
 from tests.sim.broker import LOG_PARTITIONS
-from tests.sim.inputs import LA, LIBRARY
+from tests.sim.inputs import IMPORTED, LA, LIBRARY
 from tests.sim.processes import Agents
 from tests.sim.world import World
-
-IMPORTED = "E09000001"
 
 
 def test_an_authority_told_as_history_does_not_become_live() -> None:

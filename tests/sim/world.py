@@ -14,10 +14,15 @@ from typing import TypeVar
 
 import redis as redis_errors
 
-from tests.sim.broker import Broker, Producer, Sent
-from tests.sim.inputs import START, Input, control, history
+from schemas.control import Heartbeat
+from streams.kafka import Sender
+from streams.logwriter import LogWriter
+from streams.registry import HISTORY
+from streams.throttle import NoThrottle
+from tests.sim.broker import LOG_PARTITIONS, Broker, Producer, Sent
+from tests.sim.inputs import IMPORTED, LIBRARY, START, Input, control, history
 from tests.sim.processes import Agents, Crash, IntakeProcess, Process, ScorerProcess
-from tests.sim.redis import Redis
+from tests.sim.redis import Lookups, Redis
 
 T = TypeVar("T")
 
@@ -44,6 +49,10 @@ ROUNDS_MAX = 400
 lost everything may read the log again a record a round."""
 
 
+SWEEP_ROUNDS = 20
+"""Quiet rounds from one sweep to the next."""
+
+
 class World:
     """One run."""
 
@@ -53,6 +62,7 @@ class World:
         self.now = START
         self.broker, self.redis = Broker(self.clock), Redis()
         self.deaths: list[str] = []
+        self._begun = False
         self.inputs: list[tuple[Input, tuple[str, int, int]]] = []
         self._likely = {
             kind: 0.0 if self.random.random() < OFF else self.random.choice(levels)
@@ -71,7 +81,6 @@ class World:
         """Set up in peace, then trouble, then peace until nothing moves."""
         self._publish()
         self._settle()
-        self.redis.forget()
         self._waiting = history(self.random, self.random.randint(8, 26))
         self._quiet = False
         while self._waiting:
@@ -200,6 +209,8 @@ class World:
         """An agency's messages arrive for certain: it sends until it is told so, and so some twice."""
         message = self._waiting.pop(0)
         self.now += message.wait
+        if not self._begun and IMPORTED.encode() in message.value:
+            self._begin()
         for _ in range(2 if self.chance("duplicated") else 1):
             partition = self.broker.partition_of(message.topic, message.key)
             offset = len(self.broker.topics[message.topic][partition])
@@ -207,6 +218,16 @@ class World:
                 message.topic, partition, Sent(message.key, message.value, [], lambda *_: None)
             )
             self.inputs.append((message, (message.topic, partition, offset)))
+
+    def _begin(self) -> None:
+        """A past begins, as `streams.history` begins one, which tries until it is done."""
+        self._begun, quiet, self._quiet = True, self._quiet, True
+        log = LogWriter(Sender(Producer(self), NoThrottle()), LOG_PARTITIONS)
+        Lookups(self).set_authority(IMPORTED, HISTORY)
+        moment = START - timedelta(days=1)
+        log.control(LIBRARY.default_control(IMPORTED, moment))
+        log.beat(Heartbeat(la=IMPORTED, time=moment, sources={}))
+        self._quiet = quiet
 
     def _settle(self) -> None:
         """Turns for everybody until a round changes nothing."""
@@ -217,10 +238,11 @@ class World:
             for member in list(group.members):
                 if not any(member is process.reader for process in self.processes):
                     group.leave(member, self)
-        agents = self._agents()
-        agents.act(agents.sweep)
         records = sum(len(log) for logs in self.broker.topics.values() for log in logs)
-        for _ in range(ROUNDS_MAX + records):
+        for number in range(ROUNDS_MAX + records):
+            if number % SWEEP_ROUNDS == 0:
+                agents = self._agents()
+                agents.act(agents.sweep)
             for process in self.processes:
                 process.turn()
             if not any(process.working() for process in self.processes):

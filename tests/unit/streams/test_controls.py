@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -60,11 +61,15 @@ class Lookups:
         assert stretch.end == 1
 
 
+def never(authorities: Collection[str]) -> None:
+    """None of them was ever set up."""
+
+
 def said(message: ControlMessage, modes: dict[str, str]) -> tuple[list[str], list[int]]:
     """Reasons of refusal, and kinds of the records put on a log of two partitions."""
     broker = Broker()
     sender = Sender(broker, NoThrottle())  # type: ignore[arg-type]
-    controls = Controls(Lookups(modes), sender, LogWriter(sender, 2), LIBRARY)  # type: ignore[arg-type]
+    controls = Controls(Lookups(modes), sender, LogWriter(sender, 2), LIBRARY, never)  # type: ignore[arg-type]
     value = message.model_dump_json(exclude_none=True).encode()
     at = int(APPENDED.timestamp() * 1000)
     topic = "ehps.control.v1"

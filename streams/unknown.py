@@ -1,0 +1,62 @@
+"""Authorities that the look-ups do not name: refused only where the log does not name them either.
+
+Redis may have gone back to before an authority was set up, and call itself whole. But before an authority's first event
+can be sent its first heartbeat is on the log, so that the state of a partition, and the log after it, tell for certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from ehps.advance import Needs
+from ehps.authority import beat_of
+from ehps.log import HEAD_BYTES, RecordKind
+from ehps.state import Partition
+from schemas.topics import LOG
+from streams.errors import LookupsLost
+from streams.logwriter import EHPS
+from streams.ports import Lookups, States, Topics
+from streams.segments import Record
+
+PARTITION = 0
+"""Any would do: every partition of the log has the heartbeats of all authorities."""
+
+
+def beats(topics: Topics, start: int, end: int) -> Iterator[tuple[str, Record]]:
+    """Authority and record of every heartbeat between two offsets of the log's partition."""
+    for record in topics.read(LOG, PARTITION, start, end):
+        compact = dict(record.headers).get(EHPS, b"\0")
+        if compact[0] == RecordKind.HEARTBEAT:
+            yield compact[1:HEAD_BYTES].decode(), record
+
+
+class Unknown:
+    """Asks state and log. That takes a while, and is for those alone that would be refused."""
+
+    def __init__(self, registry: Lookups, states: States, topics: Topics) -> None:
+        self._registry, self._states, self._topics = registry, states, topics
+        self._met: set[str] = set()
+        self._read_to = 0
+
+    def require(self, authorities: Collection[str]) -> None:
+        """Return if none of these was ever set up.
+
+        Raises:
+            LookupsLost: one was: all are looked for on the log again, within a sweep.
+        """
+        if authorities and not self._named().isdisjoint(authorities):
+            self._registry.doubt()
+            raise LookupsLost("Redis went back to before an authority was set up")
+
+    def _named(self) -> set[str]:
+        """Authorities that have a heartbeat which tells the time."""
+        snapshot = self._states.read({PARTITION: Needs([], [])})[PARTITION]
+        held = Partition.decode(snapshot.partition).authorities
+        low, end = self._topics.watermarks(LOG)[PARTITION]
+        start = max(
+            low, snapshot.offset, self._read_to
+        )  # scorers that are far behind are read after once
+        after = beats(self._topics, start, end)
+        self._met |= {la for la, record in after if beat_of(record.value or b"").time}
+        self._read_to = max(start, end)
+        return self._met | {la for la, told in held.items() if told.started is not None}
