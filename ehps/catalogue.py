@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from schemas.codes import ABSENT_CODES
@@ -36,7 +36,7 @@ FACTS_MAX = 512
 """Newest facts a family keeps of each horizon class: 32 bytes each, so at most 32 KiB a family."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """One kind of fact.
 
@@ -68,7 +68,7 @@ class Kind:
     edge: Literal["start", "end"] | None = None
     value: str | None = None
 
-    @property
+    @cached_property
     def source(self) -> str:
         """The agency kind that tells it: the first segment of its event type."""
         return self.event.split(".", 1)[0]

@@ -45,16 +45,25 @@ def band_of(compiled: Compiled, score: int) -> int:
 
 
 class _Fact(NamedTuple):
-    """One fact of a chronology; `counts`: no greater one of its incident stands in for it."""
+    """One fact of a chronology: the fields of `FACT`, and what they come to at its moment.
 
-    kind: int
-    age: int  # days
-    counts: bool
-    value: int
+    Args:
+        age: days.
+        counts: no greater one of its incident stands in for it.
+    """
+
+    id: int
     occurred: int
     recorded: int
-    known: int
+    incident: int
     person: int
+    kind: int
+    slot: int
+    value: int
+    flags: int
+    known: int
+    age: int
+    counts: bool
 
 
 class Chronology:
@@ -72,15 +81,10 @@ class Chronology:
         live = (facts["flags"] & VOID == 0) & (age >= -1) & (age <= COUNTED_OF[facts["kind"]])
         counts = counting(compiled, facts, np.zeros(len(facts), np.int64), live)
         chosen = np.flatnonzero(live)[::-1]
-        columns = (
-            age,
-            counts,
-            *(facts[name] for name in ("value", "occurred", "recorded", "known", "person")),
-        )
         rows = zip(
-            facts["kind"][chosen].tolist(), *(c[chosen].tolist() for c in columns), strict=True
+            facts.take(chosen).tolist(), age[chosen].tolist(), counts[chosen].tolist(), strict=True
         )
-        self._facts = [_Fact(*row) for row in rows]
+        self._facts = [_Fact._make((*fact, age, counts)) for fact, age, counts in rows]
         self._counting = [fact for fact in self._facts if fact.counts]
         self._documents: dict[int, dict[str, Any]] = {}
 
@@ -139,21 +143,21 @@ class Chronology:
         return kind.name, kind.label, kind.heading, [f for f in self._counting if f.kind == code]
 
     def _shown(self, facts: list[_Fact]) -> list[dict[str, Any]]:
-        return [self._document(fact) for fact in facts[:FACTS_SHOWN_MAX]]
+        """Each written out once, though most are shown in several places."""
+        made = self._documents
+        return [made.get(id(fact)) or self._document(fact) for fact in facts[:FACTS_SHOWN_MAX]]
 
     def _document(self, fact: _Fact) -> dict[str, Any]:
-        """Made once of those shown in several places. A person is named by pseudonym where still a member."""
-        found = self._documents.get(id(fact))
-        if found is None:
-            kind = BY_CODE[fact.kind]
-            found = self._documents[id(fact)] = {
-                "kind": kind.name,
-                "label": kind.label,
-                "occurred": iso(fact.occurred),
-                "recorded": iso(fact.recorded),
-                "known": iso(fact.known),
-                "person": self._subjects.get(fact.person),
-            }
+        """A person is named by pseudonym where still a member."""
+        kind = BY_CODE[fact.kind]
+        found = self._documents[id(fact)] = {
+            "kind": kind.name,
+            "label": kind.label,
+            "occurred": iso(fact.occurred),
+            "recorded": iso(fact.recorded),
+            "known": iso(fact.known),
+            "person": self._subjects.get(fact.person),
+        }
         return found
 
 

@@ -12,12 +12,16 @@ from ehps.library import Library
 from schemas.topics import ALERTS
 from streams.cli.app import run
 from streams.deadletters import letters, view
+from streams.errors import LookupsLost
+from streams.kept import Kept
 from streams.partitioning import partition_of
 from streams.reading import read_topic
 from streams.reconcile import reconcile
 from streams.redrive import send_back
+from streams.registry import Registry
 from streams.replaylog import verify
 from streams.store import RedisStore
+from streams.unknown import Unknown
 from streams.up import set_live
 from streams.worker import readers_of, sender
 from tests.integration.living import LA, Living, linked, living, page, police, subject, told
@@ -157,6 +161,21 @@ def test_a_rebuild_while_events_come_ends_in_the_states_that_the_log_gives(
     assert {f"{LA}:f-{n}" for n in range(12)} <= states
     assert answer(capsys, ["rebuild", "--check"])["differing"] == 0
     assert not list(client.scan_iter(match="*:g1:*"))
+
+
+def test_of_authorities_that_redis_does_not_know_those_on_the_log_are_looked_for_again(
+    system: Living,
+) -> None:
+    client = system.redis()
+    registry, known = Registry(client), Registry(client).authorities()
+    certain = Unknown(registry, RedisStore(client), Kept(system.settings)).require
+
+    certain({"E09000099"})
+    assert registry.whole()
+    with pytest.raises(LookupsLost):
+        certain({"E09000099", LA})
+    assert not registry.whole()
+    registry.mark_whole(known)
 
 
 def test_figures_agree_with_what_reconcile_and_the_alert_topic_say(system: Living) -> None:
