@@ -75,11 +75,16 @@ class Step(NamedTuple):
 
 
 class Share(NamedTuple):
-    """What one partition has of a batch: records, and what the store holds for them."""
+    """What one partition has of a batch: records, and what the store holds for them.
+
+    Args:
+        silent: alerts and scores are not written out, for those who ask for states alone.
+    """
 
     partition: int
     snapshot: Snapshot
     records: Sequence[LogRecord]
+    silent: bool = False
 
 
 class Needs(NamedTuple):
@@ -113,16 +118,16 @@ def advance(
     Only the first where more timers are due than were read; what remains is advanced from a snapshot of its own.
 
     Args:
-        silent: alerts and scores are not written out, for those who ask for states alone.
+        silent: as for `Share`.
 
     Raises:
         InvariantBroken: a record that cannot be (an unknown kind, no control in force, one applied before, a gap).
         ContentMissing: a control names content that this process lacks; nothing of the batch may be committed.
     """
-    return advance_all([Share(partition_id, snapshot, records)], library, silent=silent)[0]
+    return advance_all([Share(partition_id, snapshot, records, silent)], library)[0]
 
 
-def advance_all(shares: Sequence[Share], library: Library, *, silent: bool = False) -> list[Step]:
+def advance_all(shares: Sequence[Share], library: Library) -> list[Step]:
     """The same for several partitions, each as if it were alone: at once, a few records of each cost far less."""
     lanes: list[Lane] = []
     for share in shares:
@@ -133,7 +138,7 @@ def advance_all(shares: Sequence[Share], library: Library, *, silent: bool = Fal
             share.snapshot.due,
             library,
             share.partition,
-            silent=silent,
+            silent=share.silent,
         )
         first = lanes[-1].end if lanes else 0
         lanes.append(Lane(batch, records, _scenes(batch, records), first))

@@ -66,12 +66,9 @@ def raise_alert(
     """Remember that the alert stands, and that a lower grade that stood is superseded. Returns what tells of it."""
     sequence = next_sequence(scene.offset)
     case, name = look.family.case, alert_id(look.key, scene, draft.rule, sequence)
-    kept_back = withheld(scene, look.key, draft)
-    shadow = kept_back or scene.stage == "shadow"
+    shadow = scene.stage == "shadow" or withheld(scene, look.key, draft)
     alert = Standing(name, draft.kind, draft.rule, draft.grade, scene.at, shadow)
-    raised = partial(
-        _raised, scene, look, draft, alert, sequence, cause, notes, kept_back=kept_back
-    )
+    raised = partial(_raised, scene, look, draft, alert, sequence, cause, notes)
     superseded = _supersede(scene, look, alert, next_sequence) if draft.kind == STEP_UP else []
     case.standing = [*case.standing, alert][-STANDING_MAX:]
     return [raised, *superseded]
@@ -85,8 +82,6 @@ def _raised(
     sequence: int,
     cause: str,
     notes: tuple[str, ...],
-    *,
-    kept_back: bool,
 ) -> Output:
     past = Chronology(scene.compiled, look.family, look.facts, scene.at)
     document = {
@@ -97,7 +92,7 @@ def _raised(
         "due": None if draft.due is None else iso(draft.due),
         "superseded_by": None,
         "cause": cause,
-        "withheld": kept_back,
+        "withheld": alert.shadow and scene.stage != "shadow",
         **_why(scene, look, past, notes),
         **_provenance(scene, sequence),
     }

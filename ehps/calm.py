@@ -160,6 +160,10 @@ class Telling(NamedTuple):
     score: Ints
     lacking: Bools
 
+    def part(self, part: slice) -> Telling:
+        """Those of one stretch."""
+        return Telling._make(column[part] for column in self)
+
     def written(self, held: Held, scenes: Sequence[Scene], offset: Ints) -> list[Output]:
         """The messages.
 

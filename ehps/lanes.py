@@ -57,13 +57,11 @@ class Lanes:
         numbers: of the records that tell facts.
         owner: of each record that tells facts, the index of its family.
         keys: the families, by index.
-        silent: whether nothing is written out.
     """
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
         """Records and families are numbered lane by lane."""
         self._lanes = lanes
-        self.silent = all(lane.batch.silent for lane in lanes)
         self._of = [lane for lane in lanes for _ in lane.records]
         self.records = [record for lane in lanes for record in lane.records]
         self.scenes = [scene for lane in lanes for scene in lane.scenes]

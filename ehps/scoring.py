@@ -291,11 +291,11 @@ class Course:
             return self._held.head
         seen = Seen(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         telling, head = calm.tell(self._held, seen, self._scenes)
-        if not self._lanes.silent:
-            offset = np.array([record.offset for record in self._records], np.int64)
-            outputs = telling.written(self._held, self._scenes, offset)
-            for lane in self._lanes:
-                lane.batch.scores += outputs[lane.within(telling.number)]
+        offset = np.array([record.offset for record in self._records], np.int64)
+        for lane in self._lanes:
+            if not lane.batch.silent:
+                part = telling.part(lane.within(telling.number))
+                lane.batch.scores += part.written(self._held, self._scenes, offset)
         return head
 
     def _seen(self, block: Block, chosen: Bools) -> Seen:

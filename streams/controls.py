@@ -87,6 +87,7 @@ class Controls:
         self._log.control(control)
         self._registry.note_control(control.la, control.id, control.model_dump_json().encode())
         if control.la not in self._registry.authorities():
+            self._log.broker_time(control.la)  # says on the log that its clock is live
             begins = max(appended, control.effective)
             self._log.beat(Heartbeat(la=control.la, time=begins, sources={}))
             self._registry.set_authority(control.la, LIVE)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.control import Heartbeat
+from ehps.authority import beat_of
 from schemas.topics import LOG
 from streams.controls import JUMP_MAX
-from streams.errors import LookupsLost
 from streams.logs import logger
 from streams.parking import Parking
 from streams.ports import Lookups, Topics
@@ -35,29 +34,23 @@ class Recovery:
         """Authorities, then controls, links, then parked events. Returns how many parked events found their family."""
         if not self._registry.whole():
             self._find_authorities()
-        try:
-            return self._catch_up()
-        except LookupsLost:  # a view tells of an authority that Redis went back to before
-            self._find_authorities()
-            return self._catch_up()
-
-    def _catch_up(self) -> int:
         for view in self._views:
             view.catch_up()
         return self._parking.sweep()
 
     def _find_authorities(self) -> None:
-        """The log has heartbeats of all of them. What Redis still holds of one it knows better."""
+        """The log has heartbeats of all of them."""
         modes: dict[str, str] = {}
-        for la, record in beats(self._topics, *self._topics.watermarks(LOG)[PARTITION]):
+        _, end = self._topics.watermarks(LOG)[PARTITION]
+        for la, record in beats(self._topics, 0, end):
             modes.setdefault(la, HISTORY)
-            if _written_as_told(record):
+            if _from_a_clock(record):
                 modes[la] = LIVE
-        self._registry.mark_whole(modes | self._registry.authorities())
+        self._registry.mark_whole(modes)
         logger().info("intake.recovered", authorities=len(modes))
 
 
-def _written_as_told(record: Record) -> bool:
-    """Whether a heartbeat came from the clock: one of imported history tells another time than the broker's."""
-    told = Heartbeat.model_validate_json(record.value or b"").time.timestamp()
-    return abs(told - record.timestamp_ms / 1000) <= JUMP_MAX.total_seconds()
+def _from_a_clock(record: Record) -> bool:
+    """Whether a live clock told it: the broker's time, or none, by which it asked for that before the first."""
+    told = beat_of(record.value or b"").time
+    return not told or abs(told - record.timestamp_ms / 1000) <= JUMP_MAX.total_seconds()

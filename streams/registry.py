@@ -14,6 +14,7 @@ import redis
 
 from streams.errors import Conflict, LookupsLost
 from streams.ports import PARKED_AT_ONCE, Link, Parked, Stretch
+from streams.redisclient import owner_of
 
 TAG = "{ehps}"
 AUTHORITIES = f"{TAG}:authorities"
@@ -153,9 +154,11 @@ class Registry:
         return bool(self.client.hexists(AUTHORITIES, _WHOLE))
 
     def mark_whole(self, modes: Mapping[str, str]) -> None:
-        """These are all authorities. At once: a Redis lost between the two would call itself whole without them."""
-        self._set_up |= modes
-        self.client.hset(AUTHORITIES, mapping=cast("Any", {**modes, _WHOLE: ""}))
+        """These are all authorities; Redis knows better in which mode. At once: it may be lost between two calls."""
+        with owner_of(self.client, AUTHORITIES).pipeline(transaction=True) as change:
+            for la, mode in {**modes, _WHOLE: ""}.items():
+                change.hsetnx(AUTHORITIES, la, mode)
+            change.execute()
 
     def doubt(self) -> None:
         """An authority may be missing: nothing is refused until they are marked whole again."""

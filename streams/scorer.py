@@ -106,11 +106,12 @@ class Scorer:
             if snapshot.offset != records[0].offset:
                 self._go_to(partition, snapshot.offset)
                 continue
-            shares.append(Share(partition, snapshot, records))
+            silent = records[-1].offset < self._said.get(partition, 0)
+            shares.append(Share(partition, snapshot, records, silent))
         if not shares:
             return left
         steps = advance_all(shares, self._library)
-        for (partition, snapshot, _), step in zip(shares, steps, strict=True):
+        for (partition, snapshot, *_), step in zip(shares, steps, strict=True):
             records = batch[partition]
             self._send(partition, step)
             seal = self._guard.seal(records[step.records - 1])

@@ -35,28 +35,35 @@ class Unknown:
 
     def __init__(self, registry: Lookups, states: States, topics: Topics) -> None:
         self._registry, self._states, self._topics = registry, states, topics
-        self._met: set[str] = set()
+        self._named: set[str] = set()
         self._read_to = 0
+        """Everybody with a heartbeat before this offset is among `_named`."""
 
     def require(self, authorities: Collection[str]) -> None:
         """Return if none of these was ever set up.
 
         Raises:
-            LookupsLost: one was: all are looked for on the log again, within a sweep.
+            LookupsLost: one was. If Redis does not know it yet, all are looked for on the log again, within a sweep.
         """
-        if authorities and not self._named().isdisjoint(authorities):
-            self._registry.doubt()
-            raise LookupsLost("Redis went back to before an authority was set up")
+        if not authorities:
+            return
+        self._read_on()
+        known = self._named & set(authorities)
+        if known:
+            if known - self._registry.authorities().keys():
+                self._registry.doubt()
+            raise LookupsLost("an authority is on the log that Redis did not know")
 
-    def _named(self) -> set[str]:
-        """Authorities that have a heartbeat which tells the time."""
+    def _read_on(self) -> None:
+        """The state names who has a heartbeat up to its offset, the log who has one after it."""
         snapshot = self._states.read({PARTITION: Needs([], [])})[PARTITION]
         held = Partition.decode(snapshot.partition).authorities
-        low, end = self._topics.watermarks(LOG)[PARTITION]
-        start = max(
-            low, snapshot.offset, self._read_to
-        )  # scorers that are far behind are read after once
-        after = beats(self._topics, start, end)
-        self._met |= {la for la, record in after if beat_of(record.value or b"").time}
+        self._named |= {la for la, told in held.items() if told.started is not None}
+        start, (_, end) = (
+            max(snapshot.offset, self._read_to),
+            self._topics.watermarks(LOG)[PARTITION],
+        )
+        if start < end:
+            after = beats(self._topics, start, end)
+            self._named |= {la for la, record in after if beat_of(record.value or b"").time}
         self._read_to = max(start, end)
-        return self._met | {la for la, told in held.items() if told.started is not None}

@@ -27,7 +27,7 @@ from streams.logs import configure, logger
 from streams.logwriter import LogWriter
 from streams.loops import Loop, crash
 from streams.parking import Parking
-from streams.patience import utc_now
+from streams.patience import passes, utc_now
 from streams.recover import Recovery
 from streams.redisclient import connect
 from streams.registry import Registry
@@ -198,7 +198,7 @@ def _intake(
         progress=watch.loop("intake"),
     )
     recovery = Recovery(registry, kept, list(views().values()), parking())
-    recovery.run()
+    _wait(recovery.run)
     takes: dict[str, Take] = {
         topic: watch.agent(topic, view.take) for topic, view in views().items()
     }
@@ -231,7 +231,9 @@ def _wait(ask: Callable[[], T]) -> T:
     while True:
         try:
             return ask()
-        except (BrokerUnavailable, RedisUnavailable) as error:
+        except Exception as error:
+            if not (isinstance(error, RedisUnavailable) or passes(error)):
+                raise
             logger().warning("worker.waiting", reason=str(error), wait_s=delay)
             time.sleep(delay)
             delay = min(delay * 2, WAIT_S[1])

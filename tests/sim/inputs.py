@@ -12,8 +12,8 @@ import orjson
 from ehps.library import Library
 from schemas.topics import CONTROL, DECISIONS, LINKS, agency_topic
 
-LA, IMPORTED = "E06000023", "E09000001"
-"""An authority that is live, and one whose past is told."""
+LA, IMPORTED, LATE = "E06000023", "E09000001", "E08000025"
+"""An authority that is live, one whose past is told, and one that goes live in the midst of it."""
 START = datetime(2024, 1, 8, 9, tzinfo=UTC)
 LIBRARY = Library.packaged()
 
@@ -55,10 +55,10 @@ class Told:
     links: dict[str, str] = field(default_factory=dict)
 
 
-def control(stage: str) -> Input:
+def control(stage: str, la: str = LA, effective: datetime = START) -> Input:
     """The first control: without it nothing is taken."""
-    message = {"control": LIBRARY.default_control(LA, START, stage).model_dump(mode="json")}
-    return Input(CONTROL, LA.encode(), orjson.dumps(message), timedelta(), good=True)
+    message = {"control": LIBRARY.default_control(la, effective, stage).model_dump(mode="json")}
+    return Input(CONTROL, la.encode(), orjson.dumps(message), timedelta(), good=True)
 
 
 def history(seed: random.Random, count: int) -> list[Input]:
@@ -80,6 +80,8 @@ def history(seed: random.Random, count: int) -> list[Input]:
     result += [_link(told, name, told.now) for name in late]
     for message in past:
         result.insert(seed.randint(len(result) // 2, len(result)), message)
+    soon = control("live", LATE, told.now + timedelta(hours=1))
+    result.insert(seed.randrange(len(result)), soon)
     return result
 
 

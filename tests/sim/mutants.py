@@ -23,7 +23,7 @@ import ehps.replay
 import ehps.timeline
 import streams.scorer
 from ehps.advance import Step
-from streams import agents, intake, kafka, parking, recover, telling, unknown, views
+from streams import agents, controls, intake, kafka, parking, recover, telling, unknown, views
 from streams.errors import Conflict
 from tests.sim import redis
 
@@ -223,6 +223,11 @@ MUTANTS: tuple[Mutant, ...] = (
         replaced(unknown.Unknown, "require", lambda *_: None),
     ),
     Mutant(
+        "a first heartbeat alone says that a clock is live",
+        "an authority that goes live in an hour counts as a told past after Redis was lost: its time stands still",
+        rewritten(controls.Controls, "_put_control", ("self._log.broker_time(control.la)", "None")),
+    ),
+    Mutant(
         "a link looked up before its membership is on the log",
         "an event overtakes its person",
         rewritten(
@@ -247,7 +252,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a link that came between look-up and parking leaves its events parked",
         both(
             rewritten(parking.Parking, "take", ("self.release(list(", "list(list(")),
-            rewritten(recover.Recovery, "_catch_up", ("self._parking.sweep()", "0")),
+            rewritten(recover.Recovery, "run", ("self._parking.sweep()", "0")),
         ),
     ),
     Mutant(

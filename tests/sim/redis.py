@@ -217,10 +217,9 @@ class Lookups:
     def mark_whole(self, modes: Mapping[str, str]) -> None:
         def mark() -> None:
             held = self.redis.writing()
-            held.authorities |= modes
+            held.authorities = dict(modes) | held.authorities
             held.whole = True
 
-        self._set_up |= modes
         self.world.ask(mark)
 
     def doubt(self) -> None:

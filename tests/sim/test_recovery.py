@@ -8,7 +8,7 @@ from schemas.control import Heartbeat
 from streams.logwriter import LogWriter
 from streams.registry import HISTORY, LIVE
 from tests.sim.broker import LOG_PARTITIONS
-from tests.sim.inputs import IMPORTED, LA, LIBRARY
+from tests.sim.inputs import IMPORTED, LA, LATE, LIBRARY
 from tests.sim.processes import Agents
 from tests.sim.world import World
 
@@ -26,4 +26,4 @@ def test_an_authority_told_as_history_does_not_become_live() -> None:
 
     agents.turn()
 
-    assert world.redis.held.authorities == {LA: LIVE, IMPORTED: HISTORY}
+    assert world.redis.held.authorities == {LA: LIVE, LATE: LIVE, IMPORTED: HISTORY}

@@ -7,7 +7,7 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from ehps.log import RecordKind
+from ehps.log import RecordKind, pack_other
 from ehps.state import Partition
 from schemas.control import ControlMessage
 from schemas.topics import CONTROL, LOG
@@ -79,7 +79,7 @@ def test_only_what_is_in_force_or_will_be_is_told_again() -> None:
     told = [
         orjson.loads(record.value or b"")["id"]
         for record in world.broker.topics[LOG][0][already:]
-        if dict(record.headers)[EHPS][0] == RecordKind.CONTROL
+        if dict(record.headers)[EHPS] == pack_other(RecordKind.CONTROL, LA)
     ]
     assert told == ["fourth"]
     assert list(world.redis.held.controls[LA]) == ["fourth"]

@@ -15,9 +15,10 @@ from schemas.topics import ALERTS, ALERTS_SHADOW, LINKS, LOG, SCORES, UNLINKED
 from streams.deadletters import origin as dead_letter_origin
 from streams.logwriter import EHPS, INPUT
 from streams.reconcile import Coordinate, origin_of
+from streams.registry import HISTORY, LIVE
 from streams.segments import Record
 from tests.sim.broker import LOG_PARTITIONS
-from tests.sim.inputs import LIBRARY
+from tests.sim.inputs import IMPORTED, LA, LATE, LIBRARY
 from tests.sim.redis import Contents
 from tests.sim.world import World
 
@@ -30,6 +31,7 @@ def complaints(world: World) -> list[str]:
         *lost_inputs(world),
         *wrong_states(world.redis.held, stores),
         *wrong_outputs(world, outputs),
+        *wrong_modes(world.redis.held),
         *wrong_members(world.redis.held, stores),
         *overtaken(world),
     ]
@@ -107,6 +109,13 @@ def wrong_states(held: Contents, stores: dict[int, MemoryStore]) -> Iterator[str
         for name in ("offset", "partition", "families", "timers"):
             if getattr(live, name) != getattr(store, name):
                 yield f"partition {partition}: {name} differs from the replay"
+
+
+def wrong_modes(held: Contents) -> Iterator[str]:
+    """Every authority is set up, and its clock is its own or its past's."""
+    wanted = {LA: LIVE, LATE: LIVE, IMPORTED: HISTORY}
+    if held.authorities != wanted:
+        yield f"authorities are {held.authorities}"
 
 
 def wrong_outputs(world: World, said: dict[str, set[bytes]]) -> Iterator[str]:

@@ -92,7 +92,7 @@ def test_a_first_control_sets_the_authority_up_at_once_and_a_repeat_changes_noth
     modes: dict[str, str] = {}
     both = [RecordKind.CONTROL] * 2
 
-    assert said(control(0, f"first-{LA}"), modes) == ([], [*both, *[RecordKind.HEARTBEAT] * 2])
+    assert said(control(0, f"first-{LA}"), modes) == ([], [*both, *[RecordKind.HEARTBEAT] * 3])
     assert modes == {LA: LIVE}
     assert said(control(0, f"first-{LA}"), modes) == ([], both)
 
