@@ -18,7 +18,7 @@ from streams.partitioning import partition_of
 from streams.reading import read_topic
 from streams.reconcile import reconcile
 from streams.redrive import send_back
-from streams.registry import Registry
+from streams.registry import AUTHORITIES, Registry
 from streams.replaylog import verify
 from streams.store import RedisStore
 from streams.unknown import Unknown
@@ -171,11 +171,15 @@ def test_of_authorities_that_redis_does_not_know_those_on_the_log_are_looked_for
     certain = Unknown(registry, RedisStore(client), Kept(system.settings)).require
 
     certain({"E09000099"})
+    with pytest.raises(LookupsLost):  # it was set up since it was looked up
+        certain({LA})
     assert registry.whole()
+    client.hdel(AUTHORITIES, LA)
     with pytest.raises(LookupsLost):
         certain({"E09000099", LA})
     assert not registry.whole()
     registry.mark_whole(known)
+    assert registry.authorities() == known
 
 
 def test_figures_agree_with_what_reconcile_and_the_alert_topic_say(system: Living) -> None:
