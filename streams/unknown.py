@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 
 from ehps.advance import Needs
 from ehps.authority import beat_of
+from ehps.errors import InvariantBroken
 from ehps.log import HEAD_BYTES, RecordKind
 from ehps.state import Partition
 from schemas.topics import LOG
@@ -57,12 +58,13 @@ class Unknown:
     def _read_on(self) -> None:
         """The state names who has a heartbeat up to its offset, the log who has one after it."""
         snapshot = self._states.read({PARTITION: Needs([], [])})[PARTITION]
-        held = Partition.decode(snapshot.partition).authorities
+        try:
+            held, offset = Partition.decode(snapshot.partition).authorities, snapshot.offset
+        except InvariantBroken:  # scorers of another version, amid an upgrade: the log tells all
+            held, offset = {}, 0
         self._named |= {la for la, told in held.items() if told.started is not None}
-        start, (_, end) = (
-            max(snapshot.offset, self._read_to),
-            self._topics.watermarks(LOG)[PARTITION],
-        )
+        start = max(offset, self._read_to)
+        _, end = self._topics.watermarks(LOG)[PARTITION]
         if start < end:
             after = beats(self._topics, start, end)
             self._named |= {la for la, record in after if beat_of(record.value or b"").time}
