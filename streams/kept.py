@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from streams.config import Settings
-from streams.errors import BrokerUnavailable
 from streams.groups import Groups
 from streams.kafka import watermarks
 from streams.reading import read_kept
@@ -30,10 +29,7 @@ class Kept:
     def watermarks(self, topic: str) -> Mapping[int, tuple[int, int]]:
         """Partition -> (first offset kept, next offset)."""
         with answered(f"where {topic} begins and ends"):
-            found = watermarks(self._settings.kafka, topic)
-        if not found:
-            raise BrokerUnavailable(f"the broker does not know {topic} now")
-        return found
+            return watermarks(self._settings.kafka, topic)
 
     def finished(self, topic: str) -> Mapping[int, int]:
         """Partition -> the offset up to which the agents are done."""

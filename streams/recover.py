@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ehps.authority import beat_of
-from schemas.topics import LOG
 from streams.controls import JUMP_MAX
 from streams.logs import logger
 from streams.parking import Parking
 from streams.ports import Lookups, Topics
 from streams.registry import HISTORY, LIVE
 from streams.segments import Record
-from streams.unknown import PARTITION, beats
+from streams.unknown import beats, end_of
 from streams.views import View
 
 
@@ -41,8 +40,7 @@ class Recovery:
     def _find_authorities(self) -> None:
         """The log has heartbeats of all of them."""
         modes: dict[str, str] = {}
-        _, end = self._topics.watermarks(LOG)[PARTITION]
-        for la, record in beats(self._topics, 0, end):
+        for la, record in beats(self._topics, 0, end_of(self._topics)):
             modes.setdefault(la, HISTORY)
             if _from_a_clock(record):
                 modes[la] = LIVE

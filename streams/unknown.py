@@ -14,13 +14,25 @@ from ehps.errors import InvariantBroken
 from ehps.log import HEAD_BYTES, RecordKind
 from ehps.state import Partition
 from schemas.topics import LOG
-from streams.errors import LookupsLost
+from streams.errors import BrokerUnavailable, LookupsLost
 from streams.logwriter import EHPS
 from streams.ports import Lookups, States, Topics
 from streams.segments import Record
 
 PARTITION = 0
 """Any would do: every partition of the log has the heartbeats of all authorities."""
+
+
+def end_of(topics: Topics) -> int:
+    """Where the log's partition ends now.
+
+    Raises:
+        BrokerUnavailable: the broker, just started, does not know it.
+    """
+    marks = topics.watermarks(LOG).get(PARTITION)
+    if marks is None:
+        raise BrokerUnavailable(f"the broker does not know {LOG} now")
+    return marks[1]
 
 
 def beats(topics: Topics, start: int, end: int) -> Iterator[tuple[str, Record]]:
@@ -63,8 +75,7 @@ class Unknown:
         except InvariantBroken:  # scorers of another version, amid an upgrade: the log tells all
             held, offset = {}, 0
         self._named |= {la for la, told in held.items() if told.started is not None}
-        start = max(offset, self._read_to)
-        _, end = self._topics.watermarks(LOG)[PARTITION]
+        start, end = max(offset, self._read_to), end_of(self._topics)
         if start < end:
             after = beats(self._topics, start, end)
             self._named |= {la for la, record in after if beat_of(record.value or b"").time}
