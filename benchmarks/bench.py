@@ -123,7 +123,9 @@ class Bench:
         workload: Workload = getattr(self._sizes, size)
         stores = None if size == "main" else seeds.fresh(workload, people=False)
         found = self.product.scorer(run, workload, stores, workers)
-        return self._agrees(workload, found | {"states": seeds.held(self._stage.redis)})
+        if size == "main":  # of many families no other row tells the states
+            found["states"] = seeds.held(self._stage.redis)
+        return self._agrees(workload, found)
 
     def intake(self, run: str) -> Run:
         """The product's intake."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from schemas.envelope import Event
 from schemas.links import PersonLinked, authority_of, family_key
 from schemas.validate import Rejection, validate_decision, validate_link
-from streams.intake import NOT_SERVED, UNKNOWN_AUTHORITY, coordinates, dead_letter
+from streams.intake import NOT_SERVED, coordinates, dead_letter
 from streams.kafka import Sender
 from streams.logwriter import LogWriter
 from streams.parking import Parking
@@ -15,9 +16,7 @@ from streams.patience import Clock, utc_now
 from streams.ports import Certain, Link, Lookups, Stretch
 from streams.segments import Record
 
-FAMILY_NOT_SERVED = Rejection(
-    "unknown_authority", "family", UNKNOWN_AUTHORITY, "the family key as the alert names it"
-)
+FAMILY_NOT_SERVED = replace(NOT_SERVED, field="family", hint="the family key as the alert names it")
 _YEAR_ONE = datetime.min.replace(tzinfo=UTC)
 
 
