@@ -24,6 +24,8 @@ from schemas.topics import ALERTS, LOG
 ROOT = Path(__file__).resolve().parent.parent
 RELAYED = "bench.relayed"
 """What the limit that sends on sends to."""
+ON_STATES = ("states", "features")
+"""Limits that read the log, and read and write states."""
 Run = dict[str, Any]
 
 
@@ -88,17 +90,17 @@ class Bench:
     def limit(self, run: str, mode: str) -> Run:
         """A limit's process."""
         workload = self._sizes.main
-        if mode == "states":
+        if mode in ON_STATES:
             seeds.put(self.product.known(workload), self._stage.redis)
-            return self.states_limit(run, workload)
+            return self.states_limit(run, workload, mode)
         topic = self._stage.events_topic(workload)
         self._stage.renew(RELAYED)
         return self._measure(run, _limit(mode), topic, workload.events, RELAYED)
 
-    def states_limit(self, run: str, workload: Workload) -> Run:
+    def states_limit(self, run: str, workload: Workload, mode: str = "states") -> Run:
         """The log read, states read and written, on whatever states Redis holds."""
         self.product.load_log(workload)
-        found = self._measure(run, _limit("states"), LOG, self.product.logged())
+        found = self._measure(run, _limit(mode), LOG, self.product.logged())
         share = workload.events / self.product.logged()  # events among the records
         return found | {
             "events_per_s": found["events_per_s"] * share,

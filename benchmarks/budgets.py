@@ -11,7 +11,8 @@ PYTHON_PEERS = ("quix", "bytewax")
 class Budget(NamedTuple):
     """A row of the table. `bound` is a least value, or with `most` a greatest one.
 
-    `limit` is the same ratio for a worker that does only what none can leave out, on the same clients.
+    `limit` is the same ratio for a worker that does only what none can leave out, on the same clients; `thinking` for
+    one that works out the features as well.
     """
 
     what: str
@@ -20,10 +21,11 @@ class Budget(NamedTuple):
     value: Callable[[Figures], float]
     most: bool = False
     limit: Callable[[Figures], float] | None = None
+    thinking: Callable[[Figures], float] | None = None
 
 
 class Verdict(NamedTuple):
-    """A budget, what was measured, and what the limit would reach; None: a part of it was not measured."""
+    """A budget, what was measured, and what the two limits would reach; None: a part of it was not measured."""
 
     what: str
     bound: float
@@ -31,18 +33,14 @@ class Verdict(NamedTuple):
     most: bool
     value: float | None
     limit: float | None
+    thinking: float | None
 
     @property
     def met(self) -> bool | None:
         """Whether it holds."""
-        return self._within(self.value)
+        return self.within(self.value)
 
-    @property
-    def possible(self) -> bool | None:
-        """Whether the limit would meet it on this machine."""
-        return self._within(self.limit)
-
-    def _within(self, value: float | None) -> bool | None:
+    def within(self, value: float | None) -> bool | None:
         if value is None:
             return None
         return value <= self.bound if self.most else value >= self.bound
@@ -74,13 +72,9 @@ class Figures:
         """Of the Python peers, the thriftiest's."""
         return min(self.cpu_us(name) for name in PYTHON_PEERS)
 
-    def limit_rate(self) -> float:
-        """Of a scorer that scores nothing."""
-        return self.rate("limit-states")
-
-    def one_hop_limit(self) -> float:
+    def one_hop_limit(self, scorer: str = "limit-states") -> float:
         """Of a worker that consumes, validates, and reads and writes the states: two limits that both consume."""
-        limits = ("limit-pydantic", "limit-states")
+        limits = ("limit-pydantic", scorer)
         return 1 / (sum(1 / self.rate(name) for name in limits) - 1 / self.rate("limit-consume"))
 
     def path_cpu_us(self) -> float:
@@ -106,13 +100,15 @@ BUDGETS = (
         "x",
         lambda f: f.rate("ehps-onehop") / f.best_rate(),
         limit=lambda f: f.one_hop_limit() / f.best_rate(),
+        thinking=lambda f: f.one_hop_limit("limit-features") / f.best_rate(),
     ),
     Budget(
         "scorer worker, against the best Python peer",
         5,
         "x",
         lambda f: f.rate("ehps-scorer") / f.best_rate(),
-        limit=lambda f: f.limit_rate() / f.best_rate(),
+        limit=lambda f: f.rate("limit-states") / f.best_rate(),
+        thinking=lambda f: f.rate("limit-features") / f.best_rate(),
     ),
     Budget(
         "whole path's CPU an event, against the best Python peer's one hop",
@@ -121,26 +117,30 @@ BUDGETS = (
         lambda f: f.path_cpu_us() / f.best_cpu_us(),
         True,
         lambda f: (f.cpu_us("limit-relay") + f.cpu_us("limit-states")) / f.best_cpu_us(),
+        lambda f: (f.cpu_us("limit-relay") + f.cpu_us("limit-features")) / f.best_cpu_us(),
     ),
     Budget(
         "scorer worker, against Kafka Streams exactly once",
         4,
         "x",
         lambda f: f.rate("ehps-scorer") / f.rate("kstreams-eos"),
-        limit=lambda f: f.limit_rate() / f.rate("kstreams-eos"),
+        limit=lambda f: f.rate("limit-states") / f.rate("kstreams-eos"),
+        thinking=lambda f: f.rate("limit-features") / f.rate("kstreams-eos"),
     ),
     Budget(
         "scorer worker, against a Faust agent with a table",
         30,
         "x",
         lambda f: f.rate("ehps-scorer") / f.rate("faust-table"),
-        limit=lambda f: f.limit_rate() / f.rate("faust-table"),
+        limit=lambda f: f.rate("limit-states") / f.rate("faust-table"),
+        thinking=lambda f: f.rate("limit-features") / f.rate("faust-table"),
     ),
     Budget(
         "scorer worker, against its limit",
         0.5,
         "x",
         lambda f: f.rate("ehps-scorer") / f.rate("limit-states"),
+        thinking=lambda f: f.rate("limit-features") / f.rate("limit-states"),
     ),
     Budget(
         "intake worker, against consume + pydantic",
@@ -219,8 +219,8 @@ def judge(systems: Mapping[str, Mapping[str, float]], once: Mapping[str, Any]) -
     """Every budget against what was measured."""
     figures = Figures(systems, once)
     for budget in BUDGETS:
-        value, limit = _known(budget.value, figures), _known(budget.limit, figures)
-        yield Verdict(budget.what, budget.bound, budget.unit, budget.most, value, limit)
+        reached = (_known(ask, figures) for ask in (budget.value, budget.limit, budget.thinking))
+        yield Verdict(budget.what, budget.bound, budget.unit, budget.most, *reached)
 
 
 def _known(ask: Callable[[Figures], float] | None, figures: Figures) -> float | None:

@@ -1,6 +1,6 @@
-"""What nothing in Python can beat: reading alone, and parsing, and sending on, and one read and write of the states.
+"""What no worker in Python can leave out: reading, parsing, sending on, one read and write of the states, the features.
 
-python -m benchmarks.limits consume|orjson|pydantic|relay|states
+python -m benchmarks.limits consume|orjson|pydantic|relay|states|features
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from confluent_kafka import Message
 from pydantic import Field, TypeAdapter
 
 from benchmarks.meter import Meter
-from ehps.advance import Needs, Step
+from ehps.advance import Needs, Share, Step, lanes_of, needs
 from ehps.facts import WIRE_BYTES
-from ehps.log import HEAD_BYTES
+from ehps.library import Library
+from ehps.log import HEAD_BYTES, LogRecord
+from ehps.scoring import Course
 from schemas.events import EVENT_TYPES
 from streams import collector
 from streams.config import BATCH_RECORDS
+from streams.guard import log_record
 from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, drain, good, producer
 from streams.logwriter import EHPS, INPUT, RECEIVED
 from streams.ports import Write
@@ -103,12 +106,41 @@ def grown(store: RedisStore, messages: list[Message]) -> list[Write]:
     return writes
 
 
+def features() -> Work:
+    """The same with every feature worked out from all facts after each record, and nothing made of them.
+
+    That is the product's own arithmetic, in numpy, on states that nobody was alerted of.
+    """
+    store = RedisStore(redis.Redis.from_url(os.environ["BENCH_REDIS"]))
+    library = Library.packaged()
+    return lambda messages: store.commit(scored(store, messages, library))
+
+
+def scored(store: RedisStore, messages: list[Message], library: Library) -> list[Write]:
+    """States read, with their records' facts merged into them, and the scores of the calm ones."""
+    logs: dict[int, list[LogRecord]] = {}
+    for message in messages:
+        logs.setdefault(message.partition(), []).append(log_record(message))
+    held = store.read({p: Needs(needs(records).families, []) for p, records in logs.items()})
+    lanes = lanes_of([Share(p, held[p], logs[p], True) for p in logs], library)
+    Course(lanes).keep()
+    writes: list[Write] = []
+    for (partition, snapshot), lane in zip(held.items(), lanes, strict=True):
+        batch, end = lane.batch, lane.records[-1].offset + 1
+        step = Step(
+            end, batch.partition.encode(), batch.changed_states(), {}, [], [], len(lane.records)
+        )
+        writes.append(Write(partition, snapshot.offset, step, b"{}"))
+    return writes
+
+
 MODES: dict[str, Callable[[], Work]] = {
     "consume": lambda: consume,
     "orjson": lambda: parse,
     "pydantic": validation,
     "relay": relay,
     "states": states,
+    "features": features,
 }
 
 

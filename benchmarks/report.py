@@ -52,17 +52,22 @@ def table(results: Results) -> list[list[str]]:
 
 
 def budget_rows(verdicts: Iterable[Verdict]) -> list[list[str]]:
-    """Rows: what, asked for, measured, met, and what the limit reaches here."""
-    rows = [["budget", "asked", "measured", "met", "limit here"]]
+    """Rows: what, asked for, measured, met, and what the limits reach here."""
+    rows = [["budget", "asked", "measured", "met", "limit here", "with features"]]
     for verdict in verdicts:
         asked = f"{'at most' if verdict.most else 'at least'} {verdict.bound:g} {verdict.unit}"
         value = "not measured" if verdict.value is None else _amount(verdict.value, verdict.unit)
-        limit = "" if verdict.limit is None else _amount(verdict.limit, verdict.unit)
-        if verdict.possible is False:
-            limit += ", out of reach"
         met = {True: "yes", False: "NO", None: "-"}[verdict.met]
-        rows.append([verdict.what, asked, value, met, limit])
+        limits = (_limit(verdict, verdict.limit), _limit(verdict, verdict.thinking))
+        rows.append([verdict.what, asked, value, met, *limits])
     return rows
+
+
+def _limit(verdict: Verdict, reached: float | None) -> str:
+    if reached is None:
+        return ""
+    within = "" if verdict.within(reached) else ", out of reach"
+    return _amount(reached, verdict.unit) + within
 
 
 def _amount(value: float, unit: str) -> str:

@@ -71,6 +71,11 @@ SYSTEMS: dict[str, System] = {
         "limit",
         lambda bench, run: bench.limit(run, "states"),
     ),
+    "limit-features": System(
+        "limit: the same + features",
+        "limit",
+        lambda bench, run: bench.limit(run, "features"),
+    ),
     "ehps-intake": System("EHPS intake worker", "ehps", Bench.intake),
     "ehps-path": System("EHPS intake and scorer together", "ehps", Bench.path),
     "limit-pydantic": System(

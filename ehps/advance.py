@@ -129,6 +129,16 @@ def advance(
 
 def advance_all(shares: Sequence[Share], library: Library) -> list[Step]:
     """The same for several partitions, each as if it were alone: at once, a few records of each cost far less."""
+    together = lanes_of(shares, library)
+    course = Course(together)
+    for number in course.rest:
+        _apply(together.of(number), course, number)
+    course.keep()
+    return [_step(share.snapshot, lane) for share, lane in zip(shares, together, strict=True)]
+
+
+def lanes_of(shares: Sequence[Share], library: Library) -> Lanes:
+    """The partitions side by side: their records, where and when each is judged, and what the store holds for them."""
     lanes: list[Lane] = []
     for share in shares:
         records = _followed(share)
@@ -142,12 +152,7 @@ def advance_all(shares: Sequence[Share], library: Library) -> list[Step]:
         )
         first = lanes[-1].end if lanes else 0
         lanes.append(Lane(batch, records, _scenes(batch, records), first))
-    together = Lanes(lanes)
-    course = Course(together)
-    for number in course.rest:
-        _apply(together.of(number), course, number)
-    course.keep()
-    return [_step(share.snapshot, lane) for share, lane in zip(shares, lanes, strict=True)]
+    return Lanes(lanes)
 
 
 def _followed(share: Share) -> Sequence[LogRecord]:

@@ -1,9 +1,9 @@
 """Calm families: those of which a batch asks no more than to tell their scores. They are most, and are told in columns.
 
 A family is calm in a batch if nothing of it waits in time (no timer, no look whether its score fell), nobody joined it,
-left it or decided on it, and none of its records undoes a fact, moves its band, meets a combination or finds it open
-where it may be stepped down. From a look at it (`ehps.rescore.tell`) its score alone would follow, and of its state the
-head and the facts alone would change: so that is all that is worked out, for all of them at once.
+left it or decided on it, and none of its records undoes a fact, moves its band, meets a combination that may be told or
+finds it open where it may be stepped down. From a look at it (`ehps.rescore.tell`) its score alone would follow, and of
+its state the head and the facts alone would change: so that is all that is worked out, for all of them at once.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from functools import lru_cache
 from typing import NamedTuple, Self
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from ehps.alerts import Output, score_writer
 from ehps.batch import BLANK, too_little_heard
-from ehps.calendar import Bools, Ints, local_day
+from ehps.calendar import DAY, Bools, Ints, local_day
 from ehps.catalogue import FACTS_MAX, Horizon
 from ehps.compiled import Compiled
 from ehps.facts import BIRTH, CLASS_OF, FACT, SPELLS
@@ -85,6 +86,13 @@ class Held(NamedTuple):
             crowded[at] = (held + more[at]).max() > FACTS_MAX
         return crowded
 
+    def alerted(self, at: int) -> dict[str, int]:
+        """Rule or grade -> log time of its last alert, of one family."""
+        end = self.facts_at[at]
+        case = self.raw[at][end - int(self.head["size"][at]) : end]
+        found: dict[str, int] = orjson.loads(case).get("alerted", {}) if case else {}
+        return found
+
     def with_gone(self) -> list[int]:
         """Index of each family of which some people's facts do not count."""
         found: list[int] = np.flatnonzero(self.head["flags"] & GONE).tolist()
@@ -103,17 +111,45 @@ class Held(NamedTuple):
         return still
 
 
-def loud(compiled: Compiled, found: Features, head: NDArray[np.void], before: Ints) -> Bools:
+def cooling(held: Held, compiled: Compiled, owner: Ints, moment: Ints) -> Ints:
+    """By index: the rules, as bits, that were told too short a time ago to be told again by `moment`.
+
+    Args:
+        owner: the families that it matters of.
+        moment: for each family, seconds since 1970.
+    """
+    bits, found = _rule_bits(compiled.content), np.zeros(len(held.keys), np.int64)
+    since = moment - compiled.content.rules.cool_down_days * DAY
+    for at in np.unique(owner).tolist():
+        for name, told in held.alerted(at).items():
+            if told > since[at]:
+                found[at] |= bits.get(name, 0)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _rule_bits(content: Content) -> dict[str, int]:
+    """The bits of the rules of each name."""
+    bits: dict[str, int] = {}
+    for number, rule in enumerate(content.rules.rules):
+        bits[rule.name] = bits.get(rule.name, 0) | 1 << number
+    return bits
+
+
+def loud(
+    compiled: Compiled, found: Features, head: NDArray[np.void], before: Ints, cool: Ints
+) -> Bools:
     """Rows that may call for an alert, move the family's band, or its score over the down line, or that failed.
 
     Args:
         head: of each row's family, as read (`HEAD`).
         before: its score just before, where it had a band.
+        cool: rules that are not told again yet (`cooling`).
     """
     band, above, below = head["band"], head["above"] != NONE, head["below"] != NONE
     loud: Bools = np.searchsorted(compiled.lines, found.score, side="right") > band
     loud |= (band > 0) & (np.minimum(found.score, before) < compiled.down)
-    loud |= (found.rules != 0) | (found.pending != 0) | found.failed
+    loud |= (found.rules & ~cool != 0) | (found.pending != 0) | found.failed
     loud |= _reviewable(compiled.content)[found.spells] != (above | below)
     loud |= np.where(found.score < compiled.down, above, below)
     return loud

@@ -106,37 +106,40 @@ class Features(NamedTuple):
         """The scores, `unknown` where the arithmetic failed."""
         return np.where(self.failed, unknown, self.score)
 
-    def row(self, at: int) -> Row | None:
-        """One row as plain integers; None: the arithmetic failed on it."""
-        if self.failed[at]:
-            return None
+    def first(self, count: int) -> Features:
+        """The first so many rows."""
+        return Features._make((*(column[:count] for column in self[:-1]), self.codes))
+
+    def rows(self, chosen: Ints | None = None) -> list[Row | None]:
+        """All rows, or the chosen, as plain integers; None: the arithmetic failed on it."""
+        at = np.arange(len(self.score)) if chosen is None else chosen
         columns = (self.score, self.fresh, self.rules, self.pending, self.states, self.spells)
-        return Row._make((*(int(column[at]) for column in columns), self, at))
-
-    def rows(self) -> list[Row | None]:
-        """All of them."""
-        return [self.row(at) for at in range(len(self.score))]
+        told = zip(*(column[at].tolist() for column in columns), strict=True)
+        rows = zip(at.tolist(), self.failed[at].tolist(), told, strict=True)
+        return [None if failed else Row._make((*values, self, row)) for row, failed, values in rows]
 
 
-def features(compiled: Compiled, rows: Rows, *, with_rules: bool = True) -> Features:
+def features(compiled: Compiled, rows: Rows, *, judged: int | None = None) -> Features:
     """Every feature of every row. Facts of people who left the family are not among the row's facts.
 
     It is total: a row whose facts the arithmetic does not stand is marked `failed`, and spoils no other.
 
     Args:
-        with_rules: False leaves `rules` and `pending` 0, for those who ask for the score alone.
+        judged: so many rows, the first, are judged by the rules; of the others the score alone is asked for, and
+            their `rules` and `pending` are 0. None: all are judged.
     """
+    judged = len(rows.today) if judged is None else judged
     try:
-        return _features(compiled, rows, with_rules=with_rules)
+        return _features(compiled, rows, judged)
     except (ArithmeticError, IndexError, ValueError):
-        return _one_by_one(compiled, rows, with_rules=with_rules)
+        return _one_by_one(compiled, rows, judged)
 
 
-def _one_by_one(compiled: Compiled, rows: Rows, *, with_rules: bool) -> Features:
+def _one_by_one(compiled: Compiled, rows: Rows, judged: int) -> Features:
     count = len(rows.today)
     if count == 1:
         return _failure(compiled)
-    parts = [features(compiled, rows.row(at), with_rules=with_rules) for at in range(count)]
+    parts = [features(compiled, rows.row(at), judged=int(at < judged)) for at in range(count)]
     columns: list[Any] = [np.concatenate(c) for c in zip(*(p[:-1] for p in parts), strict=True)]
     return Features._make([*columns, compiled.codes])
 
@@ -147,7 +150,7 @@ def _failure(compiled: Compiled) -> Features:
     return Features(zero, table, zero, zero, zero, zero, zero, failed, compiled.codes)
 
 
-def _features(compiled: Compiled, rows: Rows, *, with_rules: bool) -> Features:
+def _features(compiled: Compiled, rows: Rows, judged: int) -> Features:
     count, facts = len(rows.today), rows.facts
     row = np.repeat(np.arange(count), np.diff(rows.starts))
     age = rows.today[row] - rows.days
@@ -158,11 +161,15 @@ def _features(compiled: Compiled, rows: Rows, *, with_rules: bool) -> Features:
     states = _attendance(compiled, rows, row, live, school) | _ages_of_children(rows)
     states[spells & OUT_OF_SCHOOL > 0] |= STATE_BIT["out_of_school"]
     contributions, fresh = _points(compiled, rows, row, live, age, states)
-    rules = pending = np.zeros(count, np.int64)
-    if with_rules:
-        chosen = np.flatnonzero(live & compiled.rules.watched[facts["kind"]])
-        looked_at = seen(facts.take(chosen), row[chosen], age[chosen], count)
-        rules, pending = match(compiled.rules, looked_at, states, rows.today - rows.since)
+    rules, pending = np.zeros((2, count), np.int64)
+    if judged:
+        part = slice(rows.starts[judged])
+        chosen = np.flatnonzero(live[part] & compiled.rules.watched[facts["kind"][part]])
+        looked_at = seen(facts.take(chosen), row[chosen], age[chosen], judged)
+        listened = rows.today[:judged] - rows.since
+        rules[:judged], pending[:judged] = match(
+            compiled.rules, looked_at, states[:judged], listened
+        )
     score = contributions.sum(axis=1)
     failed = np.zeros(count, bool)
     return Features(

@@ -65,7 +65,7 @@ class Scene(NamedTuple):
 
     def at_record(self, offset: int) -> Scene:
         """The same for what a record's outputs are named by."""
-        return self._replace(offset=offset)
+        return Scene(self.la, self.authority, self.compiled, self.at, self.partition, offset)
 
     @property
     def day(self) -> int:

@@ -8,7 +8,6 @@ of the others are calm (`ehps.calm`): their scores are told at once, and their r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -68,7 +67,7 @@ class Block(NamedTuple):
 
     Args:
         number: the record of each row; the row is its family after it.
-        before: units just before it, of every family that has a band or may get one; else known or `_UNKNOWN`.
+        before: units just before it, of every family that had a band or may have got one; else known or `_UNKNOWN`.
     """
 
     sight: Sight
@@ -83,15 +82,15 @@ class Block(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A record that changed its family's facts: row `at` of its block, the features after it."""
+    """A record that changed its family's facts: row `at` of its block.
+
+    Args:
+        row: the features after it; None where the kernel failed.
+    """
 
     block: Block
     at: int
-
-    @property
-    def row(self) -> Row | None:
-        """The features; None where the kernel failed."""
-        return self.block.found.row(self.at)
+    row: Row | None
 
     @property
     def facts(self) -> Facts:
@@ -212,24 +211,58 @@ class Course:
         births = Ragged.of([family.births()], BIRTH)
         sight = Sight(countable(line, {0: family.gone()}), births, owner)
         for block in self._work_out(sight, remain, np.array([family.band > 0])):
-            self._changes[number] = Change(block, 0)
+            self._changes[number] = Change(block, 0, *block.found.rows())
         family.facts = keep(line, remain, owner, self._today).get(0, family.facts)
 
     def _work_out(self, sight: Sight, numbers: Ints, banded: Bools) -> list[Block]:
-        """Features after these records, a block at a time, and scores just before them."""
-        blocks: list[Block] = []
-        turn = np.zeros(len(self._records), np.int64)
-        turn[numbers[np.argsort(sight.owner[numbers], kind="stable")]] = np.arange(len(numbers))
+        """Features after these records, a block at a time, and scores just before them.
+
+        Args:
+            banded: by index, whether the family has a band, from which it may fall back.
+        """
+        worked: list[tuple[Rows, Features, Ints]] = []
+        alike = self._alike(sight.owner, numbers)
+        score, before = np.full((2, len(self._records)), _UNKNOWN)
         for part in self._by_content(numbers):
-            compiled, size = self._compiled(part), np.diff(sight.line.starts)[sight.owner[part]]
+            asked = part[banded[sight.owner[part]] & (alike[part] < 0)]
+            number, after = np.concatenate((part, asked)), np.concatenate((part, asked - 1))
+            size = np.diff(sight.line.starts)[sight.owner[number]]
             cuts = np.flatnonzero(np.diff(np.cumsum(size) // BLOCK_FACTS)) + 1
-            pieces = np.split(part, cuts)
-            rows = [self._rows(sight, piece, piece) for piece in pieces]
-            found = [features(compiled, asked) for asked in rows]
-            score = np.concatenate([f.scores(_UNKNOWN) for f in found])
-            before = np.split(self._scores_before(sight, part, turn[part], score, banded), cuts)
-            blocks += map(Block, repeat(sight), rows, found, pieces, before)
-        return blocks
+            first = 0
+            for own, held in zip(np.split(number, cuts), np.split(after, cuts), strict=True):
+                judged = min(max(len(part) - first, 0), len(own))
+                rows = self._rows(sight, held, own)
+                found = features(self._compiled(part), rows, judged=judged)
+                told, first = found.scores(_UNKNOWN), first + len(own)
+                score[own[:judged]], before[own[judged:]] = told[:judged], told[judged:]
+                if judged:
+                    worked.append((rows, found.first(judged), own[:judged]))
+            late = part[(alike[part] < 0) & self._raised(sight, part, score, banded)]
+            if len(late):
+                rows = self._rows(sight, late - 1, late)
+                before[late] = features(self._compiled(late), rows, judged=0).scores(_UNKNOWN)
+        known = numbers[alike[numbers] >= 0]
+        before[known] = score[alike[known]]
+        return [Block(sight, rows, found, own, before[own]) for rows, found, own in worked]
+
+    def _raised(self, sight: Sight, numbers: Ints, score: Ints, banded: Bools) -> Bools:
+        """Which of these records are of families that had no band and may have got one by an earlier of them."""
+        owner, since = sight.owner[numbers], np.full(len(banded), len(self._records))
+        crossed = (score[numbers] >= self._compiled(numbers).lines[0]) & ~banded[owner]
+        np.minimum.at(since, owner[crossed], numbers[crossed])
+        return numbers > since[owner]
+
+    def _alike(self, owner: Ints, numbers: Ints) -> Ints:
+        """By number: the change of the family after which the score is the one before this record, -1 where none is.
+
+        It is the change before this one, if on the same day and under the same content.
+        """
+        found = np.full(len(self._records), -1)
+        order = numbers[np.argsort(owner[numbers], kind="stable")]
+        same = np.diff(owner[order]) == 0
+        same &= (np.diff(self._today[order]) == 0) & (np.diff(self._content_of[order]) == 0)
+        found[order[1:][same]] = order[:-1][same]
+        return found
 
     def _by_content(self, numbers: Ints) -> Iterator[Ints]:
         """The numbers by what is in force at them, and since when their authority has been listened to."""
@@ -242,31 +275,6 @@ class Course:
         since, owners = self._scene(int(numbers[0])).since, sight.owner[numbers]
         return sight.rows(since, after, owners, self._today[numbers])
 
-    def _scores_before(
-        self, sight: Sight, numbers: Ints, turn: Ints, score: Ints, banded: Bools
-    ) -> Ints:
-        """Of families that have a band, or may get one by these records: what they may fall back from.
-
-        Args:
-            turn: place of each record among all that changed a set, family by family.
-            score: after each record.
-        """
-        owners, compiled = sight.owner[numbers], self._compiled(numbers)
-        # On the day of the change before it, under the same content, the score is the one after that.
-        order = np.argsort(turn)
-        alike = (np.diff(turn[order]) == 1) & (np.diff(owners[order]) == 0)
-        alike &= np.diff(self._today[numbers[order]]) == 0
-        scores = np.full(len(numbers), _UNKNOWN)
-        scores[order[1:][alike]] = score[order[:-1][alike]]
-        banded = banded.copy()
-        banded[owners[score >= compiled.lines[0]]] = True
-        chosen = np.flatnonzero(banded[owners] & (scores == _UNKNOWN))
-        if len(chosen):
-            part = numbers[chosen]
-            rows = self._rows(sight, part - 1, part)
-            scores[chosen] = features(compiled, rows, with_rules=False).scores(_UNKNOWN)
-        return scores
-
     def _compiled(self, numbers: Ints) -> Compiled:
         """What is in force at the first of these records."""
         return self._scene(int(numbers[0])).compiled
@@ -277,9 +285,10 @@ class Course:
         restarts[list(self.restarts)] = True
         quiet = held.still(latest) & ~self._apart
         for block in blocks:
-            owners = block.owners()
+            owners, found, compiled = block.owners(), block.found, self._compiled(block.number)
             head = held.head[owners]
-            loud = calm.loud(self._compiled(block.number), block.found, head, block.before)
+            cool = calm.cooling(held, compiled, owners[found.rules > 0], latest)[owners]
+            loud = calm.loud(compiled, found, head, block.before, cool)
             loud |= restarts[block.number] & (head["below"] != NONE)
             quiet[owners[loud | block.sight.line.undoes(block.number)]] = False
         return quiet
@@ -306,8 +315,10 @@ class Course:
 
     def _of_others(self, block: Block) -> Iterator[tuple[int, Change]]:
         """The records of families that are not calm, and what they changed."""
-        for at in np.flatnonzero(~self._calm[block.owners()]).tolist():
-            yield int(block.number[at]), Change(block, at)
+        chosen = np.flatnonzero(~self._calm[block.owners()])
+        places = zip(block.number[chosen].tolist(), chosen.tolist(), strict=True)
+        for (number, at), row in zip(places, block.found.rows(chosen), strict=True):
+            yield number, Change(block, at, row)
 
     def _scene(self, number: int) -> Scene:
         return self._scenes[int(self._scene_of[number])]

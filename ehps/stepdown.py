@@ -102,7 +102,7 @@ def _fell_on(scene: Scene, family: Family, facts: Facts, first: int) -> int:
     days = range(first, scene.day)
     moments = [start_of_day(day) for day in days]
     rows = pack_rows([facts] * len(moments), moments, [family.births()] * len(moments))
-    found = features(scene.compiled, rows, with_rules=False)
+    found = features(scene.compiled, rows, judged=0)
     high = (found.score >= scene.compiled.down) | found.failed  # what cannot be scored is not quiet
     above = [day for day, at_or_over in zip(days, high, strict=True) if at_or_over]
     return max(above, default=first - 1) + 1

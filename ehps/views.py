@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +22,16 @@ FACTS_SHOWN_MAX = 30
 BANDS = ("blue", "green", "amber", "red")
 
 
+_MINUTES = tuple(f"{minute // 60:02}:{minute % 60:02}:" for minute in range(DAY // 60))
+_SECONDS = tuple(f"{second:02}Z" for second in range(60))
+
+
 @lru_cache(maxsize=1 << 14)
 def iso(seconds: int) -> str:
     """Seconds since 1970 as RFC 3339 UTC text."""
-    day, rest = divmod(seconds, DAY)
-    return f"{_date(day)}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}Z"
+    minutes, second = divmod(seconds, 60)
+    day, minute = divmod(minutes, DAY // 60)
+    return f"{_date(day)}T{_MINUTES[minute]}{_SECONDS[second]}"
 
 
 @lru_cache(maxsize=1 << 13)
@@ -44,30 +49,10 @@ def band_of(compiled: Compiled, score: int) -> int:
     return bisect_right(compiled.lines, score)
 
 
-class _Fact(NamedTuple):
-    """One fact of a chronology: the fields of `FACT`, and what they come to at its moment.
-
-    Args:
-        age: days.
-        counts: no greater one of its incident stands in for it.
-    """
-
-    id: int
-    occurred: int
-    recorded: int
-    incident: int
-    person: int
-    kind: int
-    slot: int
-    value: int
-    flags: int
-    known: int
-    age: int
-    counts: bool
-
-
 class Chronology:
     """A family's facts at a moment as people see them: those within their horizon, newest first.
+
+    Inside, a fact is its place among them.
 
     Args:
         facts: those that count, sorted by key.
@@ -80,39 +65,47 @@ class Chronology:
         age = local_day_of(moment) - local_day(facts["occurred"].astype(np.int64))
         live = (facts["flags"] & VOID == 0) & (age >= -1) & (age <= COUNTED_OF[facts["kind"]])
         counts = counting(compiled, facts, np.zeros(len(facts), np.int64), live)
-        chosen = np.flatnonzero(live)[::-1]
-        rows = zip(
-            facts.take(chosen).tolist(), age[chosen].tolist(), counts[chosen].tolist(), strict=True
-        )
-        self._facts = [_Fact._make((*fact, age, counts)) for fact, age, counts in rows]
-        self._counting = [fact for fact in self._facts if fact.counts]
+        newest_first = np.flatnonzero(live)[::-1]
+        shown = facts.take(newest_first)
+        self._kinds, self._ages = shown["kind"].tolist(), age[newest_first].tolist()
+        self._values, self._known = shown["value"].tolist(), shown["known"].tolist()
+        told = (self._kinds, *(shown[name].tolist() for name in ("occurred", "recorded", "person")))
+        self._told = list(zip(*told, self._known, strict=True))
+        self._counting: list[int] = np.flatnonzero(counts[newest_first]).tolist()
         self._documents: dict[int, dict[str, Any]] = {}
 
     def contributions(self, row: Row) -> list[dict[str, Any]]:
         """What the row's score is made of, greatest first; units add up to the score exactly."""
-        parts = [self._part(code, units) for code, units in row.contributions.items()]
+        of_kind: dict[int, list[int]] = {}
+        for at in self._counting:  # no greater one of their incident stands in for them
+            of_kind.setdefault(self._kinds[at], []).append(at)
+        parts = [self._part(code, units, of_kind) for code, units in row.contributions.items()]
         return sorted(parts, key=lambda part: (-part["units"], part["kind"]))
 
     def recent(self, days: int) -> list[dict[str, Any]]:
         """Facts no older than `days`."""
-        return self._shown([fact for fact in self._facts if fact.age <= days])
+        return self._shown(self._younger(days))
 
     def new_labels(self, days: int) -> list[str]:
         """Labels of those of them that carry points, each once."""
-        column = self._compiled.column
-        new = (f.kind for f in self._facts if f.age <= days and column[f.kind] >= 0)
-        return list(dict.fromkeys(BY_CODE[kind].label for kind in new))
+        kinds, column = self._kinds[: len(self._younger(days))], self._compiled.column
+        return list(dict.fromkeys(BY_CODE[kind].label for kind in kinds if column[kind] >= 0))
 
     def told_by(self, since: int) -> set[str]:
         """Sources of facts that became known after `since` (log time, seconds)."""
-        return {BY_CODE[fact.kind].source for fact in self._facts if fact.known > since}
+        told = zip(self._kinds, self._known, strict=True)
+        return {BY_CODE[kind].source for kind, known in told if known > since}
 
     def of_kinds(self, kinds: Collection[int], days: int, most: int) -> list[dict[str, Any]]:
         """The newest facts of some kinds."""
-        return self._shown([f for f in self._facts if f.kind in kinds and f.age <= days][:most])
+        return self._shown([at for at in self._younger(days) if self._kinds[at] in kinds][:most])
 
-    def _part(self, code: int, units: int) -> dict[str, Any]:
-        name, label, heading, behind = self._behind(code)
+    def _younger(self, days: int) -> range:
+        """Facts no older than `days`: the first, as the newest come first."""
+        return range(bisect_right(self._ages, days))
+
+    def _part(self, code: int, units: int, of_kind: Mapping[int, list[int]]) -> dict[str, Any]:
+        name, label, heading, behind = self._behind(code, of_kind)
         return {
             "kind": name,
             "label": label,
@@ -123,40 +116,39 @@ class Chronology:
             "facts": self._shown(behind),
         }
 
-    def _behind(self, code: int) -> tuple[str, str, int | None, list[_Fact]]:
+    def _behind(
+        self, code: int, of_kind: Mapping[int, list[int]]
+    ) -> tuple[str, str, int | None, list[int]]:
         """Name, label and heading of a contribution, and the facts behind it."""
         if code == HEADINGS_CODE:
             column, heading = self._compiled.column, self._compiled.heading
             days = self._compiled.content.release.headings.active_days
-            near = [
-                f
-                for f in self._counting
-                if f.age <= days and column[f.kind] >= 0 and heading[column[f.kind]]
-            ]
-            return "headings", "Needs under several headings at once", None, near
+            headed = {kind for kind in of_kind if column[kind] >= 0 and heading[column[kind]]}
+            near = len(self._younger(days))
+            behind = [at for at in self._counting if at < near and self._kinds[at] in headed]
+            return "headings", "Needs under several headings at once", None, behind
         if code in CONDITIONS:
-            return (
-                *CONDITIONS[code],
-                [f for f in self._counting if f.kind == ATTENDANCE and f.value],
-            )
+            marks = of_kind.get(ATTENDANCE, ())
+            return (*CONDITIONS[code], [at for at in marks if self._values[at]])
         kind = BY_CODE[code]
-        return kind.name, kind.label, kind.heading, [f for f in self._counting if f.kind == code]
+        return kind.name, kind.label, kind.heading, of_kind.get(code, [])
 
-    def _shown(self, facts: list[_Fact]) -> list[dict[str, Any]]:
+    def _shown(self, facts: Sequence[int]) -> list[dict[str, Any]]:
         """Each written out once, though most are shown in several places."""
         made = self._documents
-        return [made.get(id(fact)) or self._document(fact) for fact in facts[:FACTS_SHOWN_MAX]]
+        return [made.get(at) or self._document(at) for at in facts[:FACTS_SHOWN_MAX]]
 
-    def _document(self, fact: _Fact) -> dict[str, Any]:
+    def _document(self, at: int) -> dict[str, Any]:
         """A person is named by pseudonym where still a member."""
-        kind = BY_CODE[fact.kind]
-        found = self._documents[id(fact)] = {
+        code, occurred, recorded, person, known = self._told[at]
+        kind = BY_CODE[code]
+        found = self._documents[at] = {
             "kind": kind.name,
             "label": kind.label,
-            "occurred": iso(fact.occurred),
-            "recorded": iso(fact.recorded),
-            "known": iso(fact.known),
-            "person": self._subjects.get(fact.person),
+            "occurred": iso(occurred),
+            "recorded": iso(recorded),
+            "known": iso(known),
+            "person": self._subjects.get(person),
         }
         return found
 

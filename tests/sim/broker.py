@@ -221,10 +221,10 @@ class Producer:
         topic: str,
         value: bytes | None,
         key: str | bytes | None,
-        *,
         partition: int,
-        headers: list[tuple[str, bytes]],
         on_delivery: Callable[[KafkaError | None, Any], None],
+        _timestamp: int,
+        headers: list[tuple[str, bytes]],
     ) -> None:
         raw = key.encode() if isinstance(key, str) else key
         if partition == ANY_PARTITION:

@@ -399,10 +399,10 @@ def test_a_kernel_failure_at_a_membership_or_a_timer_stops_nothing(
     log.beat(200)
     kernel = ehps.kernel._features
 
-    def broken(compiled: Any, rows: Any, **options: Any) -> Any:
+    def broken(compiled: Any, rows: Any, judged: int) -> Any:
         if rows.today[0] > START.toordinal() - 719_163:
             raise ArithmeticError
-        return kernel(compiled, rows, **options)
+        return kernel(compiled, rows, judged)
 
     monkeypatch.setattr(ehps.kernel, "_features", broken)
     outcome = log.run()

@@ -186,10 +186,10 @@ def test_a_family_that_the_kernel_fails_on_costs_no_other_anything_however_the_l
 ) -> None:
     kernel, spoilt = ehps.kernel._features, person_hash(subject(1))
 
-    def broken(compiled: Any, rows: Any, **options: Any) -> Any:
+    def broken(compiled: Any, rows: Any, judged: int) -> Any:
         if (rows.facts["person"] == spoilt).any():
             raise ArithmeticError
-        return kernel(compiled, rows, **options)
+        return kernel(compiled, rows, judged)
 
     teller = Teller(seed)
     log = teller.write(40)

@@ -191,6 +191,21 @@ def test_a_combination_is_not_repeated_within_its_cool_down() -> None:
     assert len(log.run().raised("combination")) == 1
 
 
+def test_a_combination_is_told_again_by_the_first_record_after_its_cool_down() -> None:
+    log, green = Log().open(), ("police.notification",)
+    for number in range(5):
+        log.tell(event(*green, log.now - timedelta(days=number), grade="green"))
+    log.beat(181)
+    for number in range(5):
+        log.tell(event(*green, log.now - timedelta(days=number), grade="green"))
+
+    assert len(log.run().raised("combination")) == 1
+    log.beat(1)
+    log.tell(event(*green, log.now, grade="green"))
+    assert len(log.run().raised("combination")) == 2
+    assert len(log.run(batch=1).raised("combination")) == 2
+
+
 def test_not_seen_for_eight_weeks_fires_on_the_day_the_silence_is_reached() -> None:
     log = Log().open()
     log.member(1, "2021-06")

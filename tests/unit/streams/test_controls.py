@@ -31,9 +31,10 @@ class Broker:
     def __init__(self) -> None:
         self.taken: list[tuple[str, bytes, dict[str, bytes]]] = []
 
-    def produce(self, topic: str, value: bytes, key: bytes, **options: Any) -> None:
-        self.taken.append((topic, value, dict(options["headers"])))
-        options["on_delivery"](None, None)
+    def produce(self, topic: str, value: bytes, _key: bytes, *options: Any) -> None:
+        _partition, on_delivery, _timestamp, headers = options
+        self.taken.append((topic, value, dict(headers)))
+        on_delivery(None, None)
 
     def poll(self, _timeout: float) -> int:
         return 0
