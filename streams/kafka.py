@@ -146,10 +146,11 @@ class Sender:
         """Queue one record."""
         self._throttle.room(topic, len(value or b"") + 200)
         batch = self._batch
+        extra: dict[str, Any] = {"headers": headers} if headers else {}
         while True:
             try:
-                # By position: names would take as long as the call itself. No time is given (0): the broker's counts.
-                self._client.produce(topic, value, key, partition, batch.report, 0, headers)  # type: ignore[arg-type]
+                # By position: names would take as long as the call itself.
+                self._client.produce(topic, value, key, partition, batch.report, **extra)
                 break
             except BufferError:
                 self._client.poll(0.01)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -223,14 +223,13 @@ class Producer:
         key: str | bytes | None,
         partition: int,
         on_delivery: Callable[[KafkaError | None, Any], None],
-        _timestamp: int,
-        headers: list[tuple[str, bytes]],
+        headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         raw = key.encode() if isinstance(key, str) else key
         if partition == ANY_PARTITION:
             partition = self.world.broker.partition_of(topic, raw)
         way = self.ways.setdefault((topic, partition), deque())
-        way.append(Sent(raw, value, headers, on_delivery))
+        way.append(Sent(raw, value, list(headers), on_delivery))
 
     def poll(self, timeout: float) -> None:
         reports, self._reports = self._reports, []

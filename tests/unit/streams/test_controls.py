@@ -31,8 +31,8 @@ class Broker:
     def __init__(self) -> None:
         self.taken: list[tuple[str, bytes, dict[str, bytes]]] = []
 
-    def produce(self, topic: str, value: bytes, _key: bytes, *options: Any) -> None:
-        _partition, on_delivery, _timestamp, headers = options
+    def produce(self, topic: str, value: bytes, *place: Any, headers: list[Any]) -> None:
+        _key, _partition, on_delivery = place
         self.taken.append((topic, value, dict(headers)))
         on_delivery(None, None)
 
