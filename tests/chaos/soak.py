@@ -14,11 +14,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from deploy import real
+from ehps.state import Partition
 from schemas.topics import AGENCY_TOPICS, LOG
 from streams.errors import BrokerUnavailable
 from streams.groups import Groups
@@ -28,7 +30,7 @@ from streams.store import RedisStore
 from tests.chaos.campaign import come_to_rest, set_live
 from tests.chaos.faults import kill_redis, pause_a_server, put_redis_back, restart_the_broker
 from tests.chaos.flat import MORTAL, ROWS, Sample, Soak, table
-from tests.chaos.fleet import Fleet
+from tests.chaos.fleet import LOG_PARTITIONS, Fleet
 from tests.chaos.oracle import Oracle
 from tests.chaos.workload import Days, Workload
 
@@ -40,6 +42,8 @@ MESSAGES_A_FAMILY_WEEK = 0.63
 CALIBRATION_FAMILIES, CALIBRATION_DAYS = 2000, 120
 FAULT_EVERY_S = 60.0
 SAMPLE_EVERY_S = 1.0
+EXPIRED_MAX = 0.01
+"""Events past keeping for each that is scored: more, and the soak is of something else than scoring."""
 LOOK_EVERY_S = 0.01
 
 
@@ -163,7 +167,7 @@ def _run(fleet: Fleet, result: Soak, families: int | None, oracle: Oracle) -> No
     wanted = result.rate_per_s * seconds
     families = families or max(50, round(wanted / weeks / MESSAGES_A_FAMILY_WEEK))
     start = (datetime.now(UTC) - timedelta(weeks=weeks + 4)).date()
-    days = Days(fleet, result.seed, families, weeks, start)
+    days = Days(fleet, result.seed, families, weeks, start, first=2)
     work = Workload(fleet, days, weeks * 7, seconds / (weeks * 7))
     sampler, chance = Sampler(fleet, result), random.Random(result.seed)
     ends = time.monotonic() + seconds
@@ -181,7 +185,18 @@ def _run(fleet: Fleet, result: Soak, families: int | None, oracle: Oracle) -> No
     come_to_rest(fleet)
     result.sent = work.sent
     with fleet.client() as client:
-        result.wrong = oracle.judge(client, work.good).words
+        result.wrong = [*oracle.judge(client, work.good).words, *_idle(RedisStore(client))]
+
+
+def _idle(store: RedisStore) -> list[str]:
+    """What says that the scorers had little to do: events that were past keeping when they came."""
+    counts: Counter[str] = Counter()
+    for partition in range(LOG_PARTITIONS):
+        counts.update(Partition.decode(store.partition_state(partition)).counts)
+    expired, applied = counts["expired"], counts["applied"]
+    if expired <= EXPIRED_MAX * applied:
+        return []
+    return [f"{expired} events were past keeping when they came, and {applied} were scored"]
 
 
 def main() -> int:

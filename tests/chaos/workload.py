@@ -105,10 +105,17 @@ class Days(Iterator[tuple[str, datetime, list[Told], dict[str, datetime]]]):
     """Days of one authority after another: authority, end of the day, messages, last signs of life."""
 
     def __init__(
-        self, fleet: Fleet, seed: int, families: int, weeks: int = WEEKS, start: date = START
+        self,
+        fleet: Fleet,
+        seed: int,
+        families: int,
+        weeks: int = WEEKS,
+        start: date = START,
+        first: int = 1,
     ) -> None:
+        """`first` is the number of the first authority: a time that begins anew would be long past."""
         self._fleet, self._random, self._families = fleet, random.Random(seed), families
-        self._weeks, self._start, self._number = weeks, start, 0
+        self._weeks, self._start, self._number = weeks, start, first - 1
         self._rest: Iterator[tuple[str, datetime, list[Told], dict[str, datetime]]] = iter(())
 
     def __next__(self) -> tuple[str, datetime, list[Told], dict[str, datetime]]:
