@@ -224,6 +224,7 @@ class Course:
         alike = self._alike(sight.owner, numbers)
         score, before = np.full((2, len(self._records)), _UNKNOWN)
         for part in self._by_content(numbers):
+            # In the same calls: what such a family held before the record, on its day; the score alone is asked of it.
             asked = part[banded[sight.owner[part]] & (alike[part] < 0)]
             number, after = np.concatenate((part, asked)), np.concatenate((part, asked - 1))
             size = np.diff(sight.line.starts)[sight.owner[number]]
