@@ -11,8 +11,8 @@ PYTHON_PEERS = ("quix", "bytewax")
 class Budget(NamedTuple):
     """A row of the table. `bound` is a least value, or with `most` a greatest one.
 
-    `limit` is the same ratio for a worker that does only what none can leave out, on the same clients; `thinking` for
-    one that works out the features as well.
+    `limit` is the same ratio for a worker that does only what none can leave out, on the same clients;
+    `with_features` for one that works out EHPS's features as well, as EHPS does.
     """
 
     what: str
@@ -21,11 +21,11 @@ class Budget(NamedTuple):
     value: Callable[[Figures], float]
     most: bool = False
     limit: Callable[[Figures], float] | None = None
-    thinking: Callable[[Figures], float] | None = None
+    with_features: Callable[[Figures], float] | None = None
 
 
 class Verdict(NamedTuple):
-    """A budget, what was measured, and what the two limits would reach; None: a part of it was not measured."""
+    """A budget, what was measured, what the limit and the worker with features would reach; None: not measured."""
 
     what: str
     bound: float
@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
     most: bool
     value: float | None
     limit: float | None
-    thinking: float | None
+    with_features: float | None
 
     @property
     def met(self) -> bool | None:
@@ -41,6 +41,7 @@ class Verdict(NamedTuple):
         return self.within(self.value)
 
     def within(self, value: float | None) -> bool | None:
+        """Whether a value would meet it; None where there is none."""
         if value is None:
             return None
         return value <= self.bound if self.most else value >= self.bound
@@ -100,7 +101,7 @@ BUDGETS = (
         "x",
         lambda f: f.rate("ehps-onehop") / f.best_rate(),
         limit=lambda f: f.one_hop_limit() / f.best_rate(),
-        thinking=lambda f: f.one_hop_limit("limit-features") / f.best_rate(),
+        with_features=lambda f: f.one_hop_limit("limit-features") / f.best_rate(),
     ),
     Budget(
         "scorer worker, against the best Python peer",
@@ -108,7 +109,7 @@ BUDGETS = (
         "x",
         lambda f: f.rate("ehps-scorer") / f.best_rate(),
         limit=lambda f: f.rate("limit-states") / f.best_rate(),
-        thinking=lambda f: f.rate("limit-features") / f.best_rate(),
+        with_features=lambda f: f.rate("limit-features") / f.best_rate(),
     ),
     Budget(
         "whole path's CPU an event, against the best Python peer's one hop",
@@ -125,7 +126,7 @@ BUDGETS = (
         "x",
         lambda f: f.rate("ehps-scorer") / f.rate("kstreams-eos"),
         limit=lambda f: f.rate("limit-states") / f.rate("kstreams-eos"),
-        thinking=lambda f: f.rate("limit-features") / f.rate("kstreams-eos"),
+        with_features=lambda f: f.rate("limit-features") / f.rate("kstreams-eos"),
     ),
     Budget(
         "scorer worker, against a Faust agent with a table",
@@ -133,14 +134,14 @@ BUDGETS = (
         "x",
         lambda f: f.rate("ehps-scorer") / f.rate("faust-table"),
         limit=lambda f: f.rate("limit-states") / f.rate("faust-table"),
-        thinking=lambda f: f.rate("limit-features") / f.rate("faust-table"),
+        with_features=lambda f: f.rate("limit-features") / f.rate("faust-table"),
     ),
     Budget(
         "scorer worker, against its limit",
         0.5,
         "x",
         lambda f: f.rate("ehps-scorer") / f.rate("limit-states"),
-        thinking=lambda f: f.rate("limit-features") / f.rate("limit-states"),
+        with_features=lambda f: f.rate("limit-features") / f.rate("limit-states"),
     ),
     Budget(
         "intake worker, against consume + pydantic",
@@ -219,7 +220,9 @@ def judge(systems: Mapping[str, Mapping[str, float]], once: Mapping[str, Any]) -
     """Every budget against what was measured."""
     figures = Figures(systems, once)
     for budget in BUDGETS:
-        reached = (_known(ask, figures) for ask in (budget.value, budget.limit, budget.thinking))
+        reached = (
+            _known(ask, figures) for ask in (budget.value, budget.limit, budget.with_features)
+        )
         yield Verdict(budget.what, budget.bound, budget.unit, budget.most, *reached)
 
 

@@ -52,22 +52,22 @@ def table(results: Results) -> list[list[str]]:
 
 
 def budget_rows(verdicts: Iterable[Verdict]) -> list[list[str]]:
-    """Rows: what, asked for, measured, met, and what the limits reach here."""
-    rows = [["budget", "asked", "measured", "met", "limit here", "with features"]]
+    """Rows: what, asked for, measured, met, and what a worker reaches that does less."""
+    rows = [["budget", "asked", "measured", "met", "limit here", "with EHPS's features"]]
     for verdict in verdicts:
         asked = f"{'at most' if verdict.most else 'at least'} {verdict.bound:g} {verdict.unit}"
         value = "not measured" if verdict.value is None else _amount(verdict.value, verdict.unit)
         met = {True: "yes", False: "NO", None: "-"}[verdict.met]
-        limits = (_limit(verdict, verdict.limit), _limit(verdict, verdict.thinking))
-        rows.append([verdict.what, asked, value, met, *limits])
+        limit = _reached(verdict, verdict.limit, "out of reach")
+        features = _reached(verdict, verdict.with_features, "not with this kernel")
+        rows.append([verdict.what, asked, value, met, limit, features])
     return rows
 
 
-def _limit(verdict: Verdict, reached: float | None) -> str:
-    if reached is None:
+def _reached(verdict: Verdict, value: float | None, beyond: str) -> str:
+    if value is None:
         return ""
-    within = "" if verdict.within(reached) else ", out of reach"
-    return _amount(reached, verdict.unit) + within
+    return _amount(value, verdict.unit) + ("" if verdict.within(value) else f", {beyond}")
 
 
 def _amount(value: float, unit: str) -> str:

@@ -72,7 +72,7 @@ SYSTEMS: dict[str, System] = {
         lambda bench, run: bench.limit(run, "states"),
     ),
     "limit-features": System(
-        "limit: the same + features",
+        "limit: consume + states + EHPS's features",
         "limit",
         lambda bench, run: bench.limit(run, "features"),
     ),

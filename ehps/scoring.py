@@ -66,8 +66,10 @@ class Block(NamedTuple):
     """Rows that were worked out in one call of the kernel.
 
     Args:
+        rows: the first of them are the records', the others were asked for the scores before.
         number: the record of each row; the row is its family after it.
-        before: units just before it, of every family that had a band or may have got one; else known or `_UNKNOWN`.
+        before: units just before it, of every family that had a band, or may have got one by an earlier record under
+            the same content; else known or `_UNKNOWN`.
     """
 
     sight: Sight
@@ -103,6 +105,7 @@ class Course:
     """The facts of a batch in the course of its records, which are asked for by number, in order.
 
     Attributes:
+        apart: by index, the families that stand apart.
         rest: numbers of the records to be judged one by one, which are those of no calm family.
         restarts: of those after which quiet days start again.
     """
@@ -124,8 +127,8 @@ class Course:
         self.restarts = restarts(self._told, self._records)
         self._owner = lanes.owner
         self._held = Held.of(lanes.keys, lanes.raw())
-        self._apart = self._held.crowded(self._facts_told())
-        self._apart |= lanes.families_with(lanes.kinds == RecordKind.MEMBERSHIP)
+        self.apart = self._held.crowded(self._facts_told())
+        self.apart |= lanes.families_with(lanes.kinds == RecordKind.MEMBERSHIP)
         self._sight, self._line, self._moved, blocks = self._together(numbers)
         self._calm = self._calm_throughout(blocks, lanes.latest(known))
         self._calm &= ~lanes.families_with(lanes.kinds == RecordKind.DECISION)
@@ -137,7 +140,7 @@ class Course:
 
     def change(self, number: int) -> Change | None:
         """What the record changed; None: it told nothing new."""
-        if self._apart[self._owner[number]]:
+        if self.apart[self._owner[number]]:
             self._alone(number)
         return self._changes.get(number)
 
@@ -162,7 +165,7 @@ class Course:
         """A family's facts that count on `day`, just before a record."""
         lane = self._lanes.of(number)
         owner = lane.index.get(key)
-        if owner is None or self._apart[owner]:
+        if owner is None or self.apart[owner]:
             return lane.batch.family(key).counted(day)
         return self._sight.line.facts_at(number - 1, owner, day)
 
@@ -185,9 +188,9 @@ class Course:
 
     def _together(self, numbers: Ints) -> tuple[Sight, Timeline, Ints, list[Block]]:
         news, held, owner = self._told, self._held, self._owner
-        if self._apart.any():
-            numbers = numbers[~self._apart[owner[numbers]]]
-            news = news.only(~self._apart[owner[news.number]])
+        if self.apart.any():
+            numbers = numbers[~self.apart[owner[numbers]]]
+            news = news.only(~self.apart[owner[news.number]])
         line = merged(news, held.facts(), owner)
         changed = line.changed()
         for lane in self._lanes:
@@ -224,7 +227,7 @@ class Course:
         alike = self._alike(sight.owner, numbers)
         score, before = np.full((2, len(self._records)), _UNKNOWN)
         for part in self._by_content(numbers):
-            # In the same calls: what such a family held before the record, on its day; the score alone is asked of it.
+            # Of families with a band also what they held before the record, on its day: of that the score alone.
             asked = part[banded[sight.owner[part]] & (alike[part] < 0)]
             number, after = np.concatenate((part, asked)), np.concatenate((part, asked - 1))
             size = np.diff(sight.line.starts)[sight.owner[number]]
@@ -284,11 +287,12 @@ class Course:
         """By index: families that none of the records makes loud, nor time until their `latest` moment."""
         held, restarts = self._held, np.zeros(len(self._records), bool)
         restarts[list(self.restarts)] = True
-        quiet = held.still(latest) & ~self._apart
+        quiet = held.still(latest) & ~self.apart
         for block in blocks:
             owners, found, compiled = block.owners(), block.found, self._compiled(block.number)
             head = held.head[owners]
-            cool = calm.cooling(held, compiled, owners[found.rules > 0], latest)[owners]
+            met = owners[(found.rules != 0) & quiet[owners]]
+            cool = calm.cooling(held, compiled, met, latest)[owners]
             loud = calm.loud(compiled, found, head, block.before, cool)
             loud |= restarts[block.number] & (head["below"] != NONE)
             quiet[owners[loud | block.sight.line.undoes(block.number)]] = False

@@ -22,6 +22,7 @@ FACTS_SHOWN_MAX = 30
 BANDS = ("blue", "green", "amber", "red")
 
 
+# A day's minutes and a minute's seconds as text: alerts name dozens of moments, few of them twice.
 _MINUTES = tuple(f"{minute // 60:02}:{minute % 60:02}:" for minute in range(DAY // 60))
 _SECONDS = tuple(f"{second:02}Z" for second in range(60))
 
@@ -67,10 +68,9 @@ class Chronology:
         counts = counting(compiled, facts, np.zeros(len(facts), np.int64), live)
         newest_first = np.flatnonzero(live)[::-1]
         shown = facts.take(newest_first)
-        self._kinds, self._ages = shown["kind"].tolist(), age[newest_first].tolist()
-        self._values, self._known = shown["value"].tolist(), shown["known"].tolist()
-        told = (self._kinds, *(shown[name].tolist() for name in ("occurred", "recorded", "person")))
-        self._told = list(zip(*told, self._known, strict=True))
+        columns = ("kind", "value", "known", "occurred", "recorded", "person")
+        self._column = {name: shown[name].tolist() for name in columns}
+        self._kinds, self._ages = self._column["kind"], age[newest_first].tolist()
         self._counting: list[int] = np.flatnonzero(counts[newest_first]).tolist()
         self._documents: dict[int, dict[str, Any]] = {}
 
@@ -93,7 +93,7 @@ class Chronology:
 
     def told_by(self, since: int) -> set[str]:
         """Sources of facts that became known after `since` (log time, seconds)."""
-        told = zip(self._kinds, self._known, strict=True)
+        told = zip(self._kinds, self._column["known"], strict=True)
         return {BY_CODE[kind].source for kind, known in told if known > since}
 
     def of_kinds(self, kinds: Collection[int], days: int, most: int) -> list[dict[str, Any]]:
@@ -129,7 +129,7 @@ class Chronology:
             return "headings", "Needs under several headings at once", None, behind
         if code in CONDITIONS:
             marks = of_kind.get(ATTENDANCE, ())
-            return (*CONDITIONS[code], [at for at in marks if self._values[at]])
+            return (*CONDITIONS[code], [at for at in marks if self._column["value"][at]])
         kind = BY_CODE[code]
         return kind.name, kind.label, kind.heading, of_kind.get(code, [])
 
@@ -140,15 +140,14 @@ class Chronology:
 
     def _document(self, at: int) -> dict[str, Any]:
         """A person is named by pseudonym where still a member."""
-        code, occurred, recorded, person, known = self._told[at]
-        kind = BY_CODE[code]
+        kind, column = BY_CODE[self._kinds[at]], self._column
         found = self._documents[at] = {
             "kind": kind.name,
             "label": kind.label,
-            "occurred": iso(occurred),
-            "recorded": iso(recorded),
-            "known": iso(known),
-            "person": self._subjects.get(person),
+            "occurred": iso(column["occurred"][at]),
+            "recorded": iso(column["recorded"][at]),
+            "known": iso(column["known"][at]),
+            "person": self._subjects.get(column["person"][at]),
         }
         return found
 

@@ -143,9 +143,11 @@ def soak(
         set_live(fleet)
         oracle = Oracle(fleet.kafka.bootstrap)
         result.capacity_per_s = _calibrate(fleet, seed, calibration_days)
+        before = _outcomes(fleet)
         result.rate_per_s = result.capacity_per_s / 2
         say(f"capacity {result.capacity_per_s:.0f} messages/s; half of it from now on")
         _run(fleet, result, families, oracle)
+        result.wrong += _idle(_outcomes(fleet) - before)
     finally:
         fleet.stop()
     return result
@@ -185,16 +187,22 @@ def _run(fleet: Fleet, result: Soak, families: int | None, oracle: Oracle) -> No
     come_to_rest(fleet)
     result.sent = work.sent
     with fleet.client() as client:
-        result.wrong = [*oracle.judge(client, work.good).words, *_idle(RedisStore(client))]
+        result.wrong = oracle.judge(client, work.good).words
 
 
-def _idle(store: RedisStore) -> list[str]:
-    """What says that the scorers had little to do: events that were past keeping when they came."""
+def _outcomes(fleet: Fleet) -> Counter[str]:
+    """What became of the log's records so far."""
     counts: Counter[str] = Counter()
-    for partition in range(LOG_PARTITIONS):
-        counts.update(Partition.decode(store.partition_state(partition)).counts)
+    with fleet.client() as client:
+        for partition in range(LOG_PARTITIONS):
+            counts.update(Partition.decode(RedisStore(client).partition_state(partition)).counts)
+    return counts
+
+
+def _idle(counts: Counter[str]) -> list[str]:
+    """What says that the scorers had little to do: events that were past keeping when they came."""
     expired, applied = counts["expired"], counts["applied"]
-    if expired <= EXPIRED_MAX * applied:
+    if applied and expired <= EXPIRED_MAX * applied:
         return []
     return [f"{expired} events were past keeping when they came, and {applied} were scored"]
 

@@ -113,7 +113,7 @@ class Days(Iterator[tuple[str, datetime, list[Told], dict[str, datetime]]]):
         start: date = START,
         first: int = 1,
     ) -> None:
-        """`first` is the number of the first authority: a time that begins anew would be long past."""
+        """`first` is the number of the first authority: the clock of one that was told of before is past these days."""
         self._fleet, self._random, self._families = fleet, random.Random(seed), families
         self._weeks, self._start, self._number = weeks, start, first - 1
         self._rest: Iterator[tuple[str, datetime, list[Told], dict[str, datetime]]] = iter(())
