@@ -20,7 +20,7 @@ from confluent_kafka import Message
 from pydantic import Field, TypeAdapter
 
 from benchmarks.meter import Meter
-from ehps.advance import Needs, Share, Step, lanes_of, needs
+from ehps.advance import Needs, Share, Step, lanes_of, needs, step_of
 from ehps.facts import WIRE_BYTES
 from ehps.library import Library
 from ehps.log import HEAD_BYTES, LogRecord
@@ -135,18 +135,8 @@ def unjudged(shares: list[Share], library: Library) -> list[Step]:
     if course.apart.any():
         raise RuntimeError("a family stands apart: its features would be left out")
     course.keep()
-    return [
-        Step(
-            lane.records[-1].offset + 1,
-            lane.batch.partition.encode(),
-            lane.batch.changed_states(),
-            {},
-            [],
-            [],
-            len(lane.records),
-        )
-        for lane in lanes
-    ]
+    steps = (step_of(share.snapshot, lane) for share, lane in zip(shares, lanes, strict=True))
+    return [step._replace(timers={}) for step in steps]
 
 
 MODES: dict[str, Callable[[], Work]] = {

@@ -134,7 +134,7 @@ def advance_all(shares: Sequence[Share], library: Library) -> list[Step]:
     for number in course.rest:
         _apply(together.of(number), course, number)
     course.keep()
-    return [_step(share.snapshot, lane) for share, lane in zip(shares, together, strict=True)]
+    return [step_of(share.snapshot, lane) for share, lane in zip(shares, together, strict=True)]
 
 
 def lanes_of(shares: Sequence[Share], library: Library) -> Lanes:
@@ -167,7 +167,7 @@ def _followed(share: Share) -> Sequence[LogRecord]:
     return _within_reach(snapshot, records)
 
 
-def _step(snapshot: Snapshot, lane: Lane) -> Step:
+def step_of(snapshot: Snapshot, lane: Lane) -> Step:
     """What came of a lane."""
     batch, records = lane.batch, lane.records
     return Step(

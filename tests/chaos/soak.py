@@ -19,8 +19,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from benchmarks.seeds import summed
 from deploy import real
-from ehps.state import Partition
 from schemas.topics import AGENCY_TOPICS, LOG
 from streams.errors import BrokerUnavailable
 from streams.groups import Groups
@@ -192,11 +192,9 @@ def _run(fleet: Fleet, result: Soak, families: int | None, oracle: Oracle) -> No
 
 def _outcomes(fleet: Fleet) -> Counter[str]:
     """What became of the log's records so far."""
-    counts: Counter[str] = Counter()
     with fleet.client() as client:
-        for partition in range(LOG_PARTITIONS):
-            counts.update(Partition.decode(RedisStore(client).partition_state(partition)).counts)
-    return counts
+        store = RedisStore(client)
+        return Counter(summed(store.partition_state(p) for p in range(LOG_PARTITIONS)))
 
 
 def _idle(counts: Counter[str]) -> list[str]:

@@ -203,12 +203,8 @@ def test_a_combination_is_told_again_by_the_first_record_after_its_cool_down() -
     assert len(log.run().raised("combination")) == 1
     log.beat(1)
     log.tell(event(*green, log.now, grade="green"))
-    for batch in (
-        1,
-        7,
-        first,
-        2000,
-    ):  # after `first` the cool-down begins before a batch and ends in it
+    # After `first` the cool-down begins before a batch and ends in it.
+    for batch in (1, 7, first, 2000):
         assert len(log.run(batch).raised("combination")) == 2
 
 
