@@ -27,7 +27,7 @@ class RuleTables(NamedTuple):
         absent: (conditions, 1) whether it asks that there be no such fact.
         looked, silent: indices of conditions for a fact, and for the silence of sources.
         holds: (condition, bits) of those that ask for one of these states.
-        of_rule: (rules, conditions) 1 where the condition is the rule's; float32, so that sums are one product.
+        of_rule: (most, rules) the conditions of each rule; beyond its last, the number of all conditions.
         enough: (rule, condition) of those that ask for several happenings or agencies.
         fresh_days: a rule matches while one of its facts is at most so old.
     """
@@ -40,7 +40,7 @@ class RuleTables(NamedTuple):
     looked: Ints
     silent: Ints
     holds: tuple[tuple[int, int], ...]
-    of_rule: NDArray[np.float32]
+    of_rule: Ints
     enough: tuple[tuple[int, Condition], ...]
     fresh_days: int
 
@@ -51,9 +51,10 @@ class RuleTables(NamedTuple):
         codes = [one.codes or (_NOTHING,) for _, one in named]
         watched = np.zeros(_NOTHING + 1, bool)
         watched[list(chain(*codes))] = True
-        of_rule = np.zeros((len(file.rules), len(named)), np.float32)
+        most = max((len(rule.all) for rule in file.rules), default=0)
+        of_rule = np.full((most, len(file.rules)), len(named), np.int64)
         for place, (number, _) in enumerate(named):
-            of_rule[number, place] = 1
+            of_rule[np.argmax(of_rule[:, number]), number] = place
         return cls(
             watched[:_NOTHING],
             np.array(list(chain(*codes)), np.int64),
@@ -98,21 +99,29 @@ def match(tables: RuleTables, seen: Seen, states: Ints, listened: Ints) -> tuple
         listened: days for which each row's authority has been listened to.
     """
     youngest = np.minimum.reduceat(seen.youngest.take(tables.codes, 0), tables.starts)
-    met = (youngest <= tables.days) ^ tables.absent
+    silent, looked = tables.silent, tables.looked
+    # One row more than there are conditions, always true, for rules that have fewer than others.
+    met, heard, old = np.ones((3, len(youngest) + 1, len(states)), bool)
+    met[:-1] = (youngest <= tables.days) ^ tables.absent
     for place, bits in tables.holds:
         met[place] = states & bits > 0
-    silent, looked = tables.silent, tables.looked
-    quiet = met[silent] & (listened > tables.days[silent])
+    heard[silent] = met[silent] & (listened > tables.days[silent])
     met[silent] = True
+    old[looked] = ~met[looked] | (youngest[looked] > tables.fresh_days)
     # Of a rule all conditions, and of those for a fact one that is new: old ones alone have been seen before.
-    new = met[looked] & (youngest[looked] <= tables.fresh_days)
-    matched = (tables.of_rule @ ~met == 0) & (tables.of_rule[:, looked] @ new > 0)
+    matched = _all_of(tables, met) & ~_all_of(tables, old)
     for rule, condition in tables.enough:
         if matched[rule].any():
             _require_enough(seen, condition, matched[rule])
-    heard = tables.of_rule[:, silent] @ ~quiet == 0
-    weights = np.int64(1) << np.arange(len(matched), dtype=np.int64)
-    return weights @ (matched & heard), weights @ (matched & ~heard)
+    quiet = _all_of(tables, heard)
+    bit = np.int64(1) << np.arange(len(matched), dtype=np.int64).reshape(-1, 1)
+    return (bit * (matched & quiet)).sum(axis=0), (bit * (matched & ~quiet)).sum(axis=0)
+
+
+def _all_of(tables: RuleTables, conditions: Bools) -> Bools:
+    """(rules, rows) whether all conditions of a rule hold."""
+    held: Bools = np.logical_and.reduce(conditions.take(tables.of_rule, 0))
+    return held
 
 
 def _require_enough(seen: Seen, condition: Condition, matched: Bools) -> None:

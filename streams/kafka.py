@@ -34,6 +34,9 @@ DELIVERY_S = 30.0
 CONFIRMED_LINGER_MS = 100
 """For whoever confirms each batch: that sends at once what still waits, so nothing is ever late, and while a batch is
 being made its records gather into few requests instead of many, which spares the broker most."""
+POLL_S_MAX = 60.0
+"""A reader silent for longer loses its partitions until it reads again. It is also how long a group waits for a member
+that died while it joined: so as short as can be, but longer than a batch whose deliveries fail."""
 ANY_PARTITION = -1
 """The partitioner chooses by the key."""
 POLL_EVERY = 100
@@ -98,7 +101,7 @@ def consumer(
             "fetch.queue.backoff.ms": 5,
             "session.timeout.ms": 10_000,
             "heartbeat.interval.ms": 1_000,
-            "max.poll.interval.ms": 120_000,
+            "max.poll.interval.ms": int(POLL_S_MAX * 1000),
             **_QUIET,
             "error_cb": on_error,
             "enable.partition.eof": eof,
@@ -212,6 +215,7 @@ _PASSING = {
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._TIMED_OUT,
+    KafkaError._MAX_POLL_EXCEEDED,  # a long outage of Redis: the client joins again by itself
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,

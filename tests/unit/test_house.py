@@ -21,6 +21,8 @@ ASKED = re.compile(
     r"(^|\.)(now|utcnow|today|monotonic|perf_counter|time_ns|time\.time|getenv|urandom|uuid[14])$"
 )
 """Calls that would make the core's answer depend on when or where it is asked."""
+PRODUCT = re.compile(r"(^|\.)(dot|vdot|inner|matmul|tensordot|einsum)$|\.linalg\.")
+"""Calls that numpy hands to a library with a thread for each processor: broker and Redis need those."""
 
 
 def test_nobody_imports_against_the_arrow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +87,23 @@ def test_the_core_has_no_clock_no_environment_and_no_chance(path: Path) -> None:
         if isinstance(node, ast.Call)
         for name in [_dotted(node.func)]
         if ASKED.search(name) or _unseeded(node, name)
+    ]
+
+    assert used == []
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_core_multiplies_no_matrices_since_numpy_takes_every_processor_for_that(
+    path: Path,
+) -> None:
+    tree = list(ast.walk(ast.parse(path.read_text())))
+    used = [f"{n.lineno}: @" for n in tree if isinstance(getattr(n, "op", None), ast.MatMult)]
+    used += [
+        f"{node.lineno}: {name}"
+        for node in tree
+        if isinstance(node, ast.Call)
+        for name in [_dotted(node.func)]
+        if PRODUCT.search(name)
     ]
 
     assert used == []
