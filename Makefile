@@ -18,10 +18,11 @@ setup: $(STAMP)  ## Install everything into .venv
 	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
+# Packages are compiled here, once: every process would do it again where Python may write nothing beside them.
 $(STAMP): requirements/dev.txt pyproject.toml $(filter .uv/bin/uv,$(UV))
 	@echo "Installing EHPS and its locked packages into $(VENV) ..."
 	@$(UV) venv --quiet --allow-existing --python '>=3.11' $(VENV)
-	@$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements/dev.txt
 	@$(UV) pip install --quiet --no-deps --python $(BIN)/python -e .
 	@touch $@
 

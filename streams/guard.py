@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from confluent_kafka import Message
@@ -11,9 +11,10 @@ from confluent_kafka import Message
 from ehps.log import HEAD_BYTES, LogRecord
 from schemas.topics import LOG
 from streams.errors import LogMismatch
-from streams.kafka import header_of
 from streams.logwriter import EHPS
 from streams.ports import Topics
+
+Headers = list[tuple[str, bytes | None]] | None
 
 
 class LogGuard:
@@ -69,13 +70,13 @@ def log_record(message: Message) -> LogRecord:
     Raises:
         LogMismatch: something else than EHPS wrote it.
     """
-    key, offset = message.key() or b"", message.offset() or 0
-    compact = header_of(message, EHPS) or b""
+    offset, headers = message.offset() or 0, cast("Headers", message.headers())
+    compact = dict(headers or ()).get(EHPS) or b""
     if len(compact) < HEAD_BYTES:
         raise LogMismatch(
             f"record {offset} of the log was not written by EHPS: it has no `{EHPS}` header"
         )
-    return LogRecord(offset, key.decode(), compact, message.value() or b"")
+    return LogRecord(offset, (message.key() or b"").decode(), compact, message.value() or b"")
 
 
 def _digest(compact: bytes, value: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -194,20 +194,17 @@ def drain(client: Reader, count: int, wait_s: float, gather_s: float = 0.0) -> l
     return first + client.consume(count - 1, 0) if first and count > 1 else first
 
 
-def good(messages: Iterable[Message]) -> list[Message]:
+def good(messages: Sequence[Message]) -> list[Message]:
     """Records without the client's own notices.
 
     Raises:
         KafkaException: the broker reports something that waiting does not mend.
     """
-    result = []
-    for message in messages:
-        error = message.error()
-        if error is None:
-            result.append(message)
-        elif error.code() not in _PASSING:
+    told = [message.error() for message in messages]
+    for error in filter(None, told):
+        if error.code() not in _PASSING:
             raise KafkaException(error)
-    return result
+    return [message for message, error in zip(messages, told, strict=True) if error is None]
 
 
 _PASSING = {

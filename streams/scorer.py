@@ -14,7 +14,8 @@ again under the same ids. Outputs go before state: the other order would lose an
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from itertools import groupby
+from operator import methodcaller
 
 from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
@@ -187,10 +188,10 @@ class Scorer:
         if len(messages) == self._pace.batch_records:
             metrics.BOUNDS.labels("batch").inc()
         by_partition: dict[int, list[Message]] = {}
-        for message in messages:
-            by_partition.setdefault(message.partition() or 0, []).append(message)
+        for partition, run in groupby(messages, methodcaller("partition")):
+            by_partition.setdefault(partition, []).extend(run)
         self._messages = by_partition
-        return {partition: list(_unbroken(batch)) for partition, batch in by_partition.items()}
+        return {partition: _unbroken(batch) for partition, batch in by_partition.items()}
 
     def _assigned(self, reader: Reader, places: list[TopicPartition]) -> None:
         """Start where Redis stands, not where the group does. `turn` raises what fails here, and asks again."""
@@ -247,10 +248,8 @@ def _received_ms(message: Message) -> int | None:
     return None if raw is None else int.from_bytes(raw, "big")
 
 
-def _unbroken(messages: list[Message]) -> Iterator[LogRecord]:
+def _unbroken(messages: list[Message]) -> list[LogRecord]:
     """The first records that follow each other: a rebalance between two reads may have made a jump."""
-    first = messages[0].offset() or 0
-    for number, message in enumerate(messages, first):
-        if message.offset() != number:
-            return
-        yield log_record(message)
+    records = [log_record(message) for message in messages]
+    follows = [record.offset == due for due, record in enumerate(records, records[0].offset)]
+    return records if all(follows) else records[: follows.index(False)]
