@@ -19,8 +19,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from ehps.calendar import local_day
+from ehps.calendar import DAY, local_day
 from ehps.catalogue import COUNTED_DAYS, FACTS_MAX, KEPT_DAYS, KINDS, Horizon, horizon_of
+from schemas.envelope import UTC
 
 FACT: Final = np.dtype(
     [
@@ -49,6 +50,7 @@ Facts = NDArray[np.void]
 """Records of `FACT`. `take` picks some of them thirty times as fast as an index does, which copies field by field."""
 NEVER: Final = 2**31 - 1
 _SAYS = struct.Struct("<IIBB")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 COUNTED_OF = np.zeros(256, np.int64)
 KEPT_OF = np.zeros(256, np.int64)
@@ -89,7 +91,8 @@ person_hash = lru_cache(maxsize=1 << 16)(hash32)
 
 def epoch_seconds(moment: datetime) -> int:
     """Whole seconds since 1970, clipped into the fact's 32 bits."""
-    return min(max(int(moment.timestamp()), 0), 2**32 - 1)
+    since = moment - _EPOCH
+    return min(max(since.days * DAY + since.seconds, 0), 2**32 - 1)
 
 
 def together(parts: Sequence[Facts]) -> Facts:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import TzInfo
 
 SUBJECT_PATTERN = r"^(person|household)-[0-9a-f]{32}$"
 LA_PATTERN = r"^[EWSN][0-9]{8}$"
+
+UTC = TzInfo(0)
+"""The zone of validated times that were sent in UTC. Moments of one and the same zone are compared in an eighth of the
+time, since neither has to be asked how far from UTC it is."""
 
 Subject = Annotated[
     str,
