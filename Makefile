@@ -18,12 +18,13 @@ setup: $(STAMP)  ## Install everything into .venv
 	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
-# Packages are compiled here, once: every process would do it again where Python may write nothing beside them.
-$(STAMP): requirements/dev.txt pyproject.toml $(filter .uv/bin/uv,$(UV))
+# All is compiled here, once: every process would do it again where Python may write nothing beside its sources.
+$(STAMP): Makefile requirements/dev.txt pyproject.toml $(filter .uv/bin/uv,$(UV))
 	@echo "Installing EHPS and its locked packages into $(VENV) ..."
 	@$(UV) venv --quiet --allow-existing --python '>=3.11' $(VENV)
 	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements/dev.txt
 	@$(UV) pip install --quiet --no-deps --python $(BIN)/python -e .
+	@$(BIN)/python -m compileall -q schemas ehps streams deploy
 	@touch $@
 
 demo: setup  ## Stream a simulated authority through every process, then prove the result
@@ -58,7 +59,7 @@ fmt: setup  ## Format and mend what can be mended by itself
 .venv-bench/.installed: requirements/bench.txt $(filter .uv/bin/uv,$(UV))
 	@echo "Installing the benchmarks' peers into .venv-bench ..."
 	@$(UV) venv --quiet --allow-existing --python '>=3.11,<3.13' .venv-bench
-	@$(UV) pip sync --quiet --require-hashes --python .venv-bench/bin/python requirements/bench.txt
+	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python .venv-bench/bin/python requirements/bench.txt
 	@touch $@
 
 bench: setup .venv-bench/.installed  ## Speed against peers and limits, on a real Kafka and Redis

@@ -145,7 +145,7 @@ def apply(stores: Stores, tape: Tape) -> None:
     for _, partition, key, value, headers in tape.records:
         place = place_of(key.decode(), PARTITIONS) if partition is None else partition
         offset = stores[place].offset + len(logs[place])
-        logs[place].append(LogRecord(offset, key.decode(), dict(headers)[EHPS], value))
+        logs[place].append(LogRecord.of(offset, key, dict(headers)[EHPS], value))
     library = Library.packaged()
     for place, records in logs.items():
         for _ in replay(records, library, place, stores[place]):

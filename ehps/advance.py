@@ -199,21 +199,15 @@ def _scenes(batch: Batch, records: Sequence[LogRecord]) -> list[Scene | None]:
     for record in records:
         la, ticks = record.compact[1:HEAD_BYTES], True
         if not record.family:
-            ticks = _of_authority(batch, record)
+            if record.kind == RecordKind.HEARTBEAT:
+                ticks = _beat(batch, record)
+            elif record.kind == RecordKind.CONTROL:
+                _take_control(batch, record)
             now.pop(la, None)
         if la not in now:
             now[la] = batch.scene(record.la)
         scenes.append(now[la] if ticks else None)
     return scenes
-
-
-def _of_authority(batch: Batch, record: LogRecord) -> bool:
-    """A control or a heartbeat. False: its clock did not move."""
-    if record.kind == RecordKind.HEARTBEAT:
-        return _beat(batch, record)
-    if record.kind == RecordKind.CONTROL:
-        _take_control(batch, record)
-    return True
 
 
 def _take_control(batch: Batch, record: LogRecord) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ehps.calendar import DAY, local_day
 from ehps.catalogue import COUNTED_DAYS, FACTS_MAX, KEPT_DAYS, KINDS, Horizon, horizon_of
-from schemas.envelope import UTC
+from schemas.envelope import SENT_UTC
 
 FACT: Final = np.dtype(
     [
@@ -50,7 +50,7 @@ Facts = NDArray[np.void]
 """Records of `FACT`. `take` picks some of them thirty times as fast as an index does, which copies field by field."""
 NEVER: Final = 2**31 - 1
 _SAYS = struct.Struct("<IIBB")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=SENT_UTC)
 
 COUNTED_OF = np.zeros(256, np.int64)
 KEPT_OF = np.zeros(256, np.int64)

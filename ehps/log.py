@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import IntEnum
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from ehps.calendar import local_day_of
 from ehps.catalogue import VALUES, Kind, horizon_of, matches, slots_of
@@ -32,6 +32,9 @@ class RecordKind(IntEnum):
     """Reserved: the facts of a person who moved to another family."""
 
 
+_OF_AUTHORITIES = frozenset({RecordKind.CONTROL, RecordKind.HEARTBEAT})
+
+
 class LogRecord(NamedTuple):
     """One record of one partition. `family` is empty for controls and heartbeats."""
 
@@ -39,6 +42,12 @@ class LogRecord(NamedTuple):
     family: str
     compact: bytes
     value: bytes
+
+    @classmethod
+    def of(cls, offset: int, key: bytes | None, compact: bytes, value: bytes | None) -> Self:
+        """From what Kafka holds. A control or heartbeat is of no family, whatever its key."""
+        family = "" if not key or compact[0] in _OF_AUTHORITIES else key.decode()
+        return cls(offset, family, compact, value or b"")
 
     @property
     def kind(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, chain
+from itertools import accumulate, chain, count, zip_longest
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -27,7 +27,8 @@ class RuleTables(NamedTuple):
         absent: (conditions, 1) whether it asks that there be no such fact.
         looked, silent: indices of conditions for a fact, and for the silence of sources.
         holds: (condition, bits) of those that ask for one of these states.
-        of_rule: (most, rules) the conditions of each rule; beyond its last, the number of all conditions.
+        of_rule: (most conditions of a rule, rules) each rule's conditions; beyond its last, the number of them all.
+        bit: (rules, 1) of each rule.
         enough: (rule, condition) of those that ask for several happenings or agencies.
         fresh_days: a rule matches while one of its facts is at most so old.
     """
@@ -41,6 +42,7 @@ class RuleTables(NamedTuple):
     silent: Ints
     holds: tuple[tuple[int, int], ...]
     of_rule: Ints
+    bit: Ints
     enough: tuple[tuple[int, Condition], ...]
     fresh_days: int
 
@@ -51,10 +53,9 @@ class RuleTables(NamedTuple):
         codes = [one.codes or (_NOTHING,) for _, one in named]
         watched = np.zeros(_NOTHING + 1, bool)
         watched[list(chain(*codes))] = True
-        most = max((len(rule.all) for rule in file.rules), default=0)
-        of_rule = np.full((most, len(file.rules)), len(named), np.int64)
-        for place, (number, _) in enumerate(named):
-            of_rule[np.argmax(of_rule[:, number]), number] = place
+        number, rules = count(), len(file.rules)
+        places = [[next(number) for _ in rule.all] for rule in file.rules]
+        of_rule = list(zip_longest(*places, fillvalue=len(named)))
         return cls(
             watched[:_NOTHING],
             np.array(list(chain(*codes)), np.int64),
@@ -68,7 +69,8 @@ class RuleTables(NamedTuple):
                 for place, (_, one) in enumerate(named)
                 if one.holds
             ),
-            of_rule,
+            np.array(of_rule, np.int64).reshape(len(of_rule), rules),
+            np.int64(1) << np.arange(rules, dtype=np.int64).reshape(-1, 1),
             tuple(
                 (n, one) for n, one in named if one.any and (one.at_least > 1 or one.agencies > 1)
             ),
@@ -100,28 +102,26 @@ def match(tables: RuleTables, seen: Seen, states: Ints, listened: Ints) -> tuple
     """
     youngest = np.minimum.reduceat(seen.youngest.take(tables.codes, 0), tables.starts)
     silent, looked = tables.silent, tables.looked
-    # One row more than there are conditions, always true, for rules that have fewer than others.
-    met, heard, old = np.ones((3, len(youngest) + 1, len(states)), bool)
+    # One row more than there are conditions, for rules that have fewer than others: met, and by nothing new.
+    places = len(youngest) + 1, len(states)
+    met, mute, new = np.ones(places, bool), np.ones(places, bool), np.zeros(places, bool)
     met[:-1] = (youngest <= tables.days) ^ tables.absent
     for place, bits in tables.holds:
         met[place] = states & bits > 0
-    heard[silent] = met[silent] & (listened > tables.days[silent])
+    mute[silent] = met[silent] & (listened > tables.days[silent])
     met[silent] = True
-    old[looked] = ~met[looked] | (youngest[looked] > tables.fresh_days)
+    new[looked] = met[looked] & (youngest[looked] <= tables.fresh_days)
     # Of a rule all conditions, and of those for a fact one that is new: old ones alone have been seen before.
-    matched = _all_of(tables, met) & ~_all_of(tables, old)
+    of_rule = tables.of_rule
+    matched = np.logical_and.reduce(met.take(of_rule, 0)) & np.logical_or.reduce(
+        new.take(of_rule, 0)
+    )
     for rule, condition in tables.enough:
         if matched[rule].any():
             _require_enough(seen, condition, matched[rule])
-    quiet = _all_of(tables, heard)
-    bit = np.int64(1) << np.arange(len(matched), dtype=np.int64).reshape(-1, 1)
-    return (bit * (matched & quiet)).sum(axis=0), (bit * (matched & ~quiet)).sum(axis=0)
-
-
-def _all_of(tables: RuleTables, conditions: Bools) -> Bools:
-    """(rules, rows) whether all conditions of a rule hold."""
-    held: Bools = np.logical_and.reduce(conditions.take(tables.of_rule, 0))
-    return held
+    silence = np.logical_and.reduce(mute.take(of_rule, 0))
+    whole, waiting = tables.bit * (matched & silence), tables.bit * (matched & ~silence)
+    return whole.sum(axis=0), waiting.sum(axis=0)
 
 
 def _require_enough(seen: Seen, condition: Condition, matched: Bools) -> None:

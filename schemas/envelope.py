@@ -10,7 +10,7 @@ from pydantic_core import TzInfo
 SUBJECT_PATTERN = r"^(person|household)-[0-9a-f]{32}$"
 LA_PATTERN = r"^[EWSN][0-9]{8}$"
 
-UTC = TzInfo(0)
+SENT_UTC = TzInfo(0)
 """The zone of validated times that were sent in UTC. Moments of one and the same zone are compared in an eighth of the
 time, since neither has to be asked how far from UTC it is."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from confluent_kafka import Message
@@ -13,8 +13,6 @@ from schemas.topics import LOG
 from streams.errors import LogMismatch
 from streams.logwriter import EHPS
 from streams.ports import Topics
-
-Headers = list[tuple[str, bytes | None]] | None
 
 
 class LogGuard:
@@ -70,13 +68,14 @@ def log_record(message: Message) -> LogRecord:
     Raises:
         LogMismatch: something else than EHPS wrote it.
     """
-    offset, headers = message.offset() or 0, cast("Headers", message.headers())
+    offset = message.offset() or 0
+    headers: Any = message.headers()
     compact = dict(headers or ()).get(EHPS) or b""
     if len(compact) < HEAD_BYTES:
         raise LogMismatch(
             f"record {offset} of the log was not written by EHPS: it has no `{EHPS}` header"
         )
-    return LogRecord(offset, (message.key() or b"").decode(), compact, message.value() or b"")
+    return LogRecord.of(offset, message.key(), compact, message.value())
 
 
 def _digest(compact: bytes, value: bytes) -> str:

@@ -35,8 +35,8 @@ CONFIRMED_LINGER_MS = 100
 """For whoever confirms each batch: that sends at once what still waits, so nothing is ever late, and while a batch is
 being made its records gather into few requests instead of many, which spares the broker most."""
 POLL_S_MAX = 60.0
-"""A reader silent for longer loses its partitions until it reads again. It is also how long a group waits for a member
-that died while it joined: so as short as can be, but longer than a batch whose deliveries fail."""
+"""A reader silent for longer loses its partitions until it reads again, which costs work done twice and nothing else.
+It is also how long a group waits for a member that died while it joined: so no longer than failing deliveries need."""
 ANY_PARTITION = -1
 """The partitioner chooses by the key."""
 POLL_EVERY = 100
@@ -204,6 +204,8 @@ def good(messages: Sequence[Message]) -> list[Message]:
     for error in filter(None, told):
         if error.code() not in _PASSING:
             raise KafkaException(error)
+        if error.code() == KafkaError._MAX_POLL_EXCEEDED:
+            _tell(error)
     return [message for message, error in zip(messages, told, strict=True) if error is None]
 
 

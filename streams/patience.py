@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from schemas.envelope import UTC
+from schemas.envelope import SENT_UTC
 from streams import metrics, redisclient
 from streams.errors import BrokerUnavailable, Conflict, DeliveryFailed, LookupsLost
 from streams.logs import logger
@@ -29,7 +29,7 @@ Clock = Callable[[], datetime]
 
 def utc_now() -> datetime:
     """The process's clock: the shell has one, the core has none."""
-    return datetime.now(UTC)
+    return datetime.now(SENT_UTC)
 
 
 class Flag(Protocol):

@@ -16,7 +16,7 @@ import orjson
 import redis
 
 from ehps.library import Library
-from ehps.log import LogRecord, RecordKind
+from ehps.log import LogRecord
 from ehps.replay import MemoryStore, replay
 from schemas.topics import ALERTS, ALERTS_SHADOW, LOG
 from streams.config import Settings
@@ -85,10 +85,7 @@ class Live:
 
 def log_record(record: Record) -> LogRecord:
     """A Kafka record of the log as the core reads it."""
-    compact = dict(record.headers)["ehps"]
-    named = compact[0] not in (RecordKind.CONTROL, RecordKind.HEARTBEAT)
-    family = (record.key or b"").decode() if named else ""
-    return LogRecord(record.offset, family, compact, record.value or b"")
+    return LogRecord.of(record.offset, record.key, dict(record.headers)["ehps"], record.value)
 
 
 def replay_partition(

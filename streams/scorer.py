@@ -245,7 +245,7 @@ class Scorer:
 def _received_ms(message: Message) -> int | None:
     """When the broker received the agency's record behind a log record; None where that is not said."""
     raw = header_of(message, RECEIVED)
-    return None if raw is None else int.from_bytes(raw, "big")
+    return int.from_bytes(raw, "big") if raw else None
 
 
 def _unbroken(messages: list[Message]) -> list[LogRecord]:

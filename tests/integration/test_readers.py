@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Consumer, Message, Producer
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from streams import kafka as clients
 from tests.integration.conftest import Kafka
 
-PATIENCE_S = 10.0  # no shorter than the client lets a group wait for a member
+PATIENCE_S = 10.0  # the client refuses less than its group waits for a sign of life
 DEADLINE_S = 30.0
 
 
@@ -22,7 +22,6 @@ def topic(kafka: Kafka) -> str:
 def reader(kafka: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Consumer]:
     monkeypatch.setattr(clients, "POLL_S_MAX", PATIENCE_S)
     reader = clients.consumer(kafka.bootstrap, topic)
-    reader.subscribe([topic])
     yield reader
     reader.close()
 
@@ -30,6 +29,13 @@ def reader(kafka: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_a_reader_that_was_busy_for_longer_than_its_group_waits_joins_it_again(
     kafka: Kafka, topic: str, reader: Consumer
 ) -> None:
+    joined: list[list[int]] = []
+
+    def assigned(reader: Consumer, places: list[TopicPartition]) -> None:
+        joined.append([place.partition for place in places])
+        reader.assign(places)
+
+    reader.subscribe([topic], on_assign=assigned)
     put(kafka, topic, b"before")
     assert next_of(reader).value() == b"before"
     reader.commit()
@@ -38,6 +44,7 @@ def test_a_reader_that_was_busy_for_longer_than_its_group_waits_joins_it_again(
 
     put(kafka, topic, b"after")
     assert next_of(reader).value() == b"after"
+    assert joined == [[0], [0]]
 
 
 def put(kafka: Kafka, topic: str, value: bytes) -> None:

@@ -40,7 +40,7 @@ def complaints(world: World) -> list[str]:
 def log_records(world: World, partition: int) -> list[LogRecord]:
     """The log as written."""
     return [
-        LogRecord(r.offset, (r.key or b"").decode(), dict(r.headers)[EHPS], r.value or b"")
+        LogRecord.of(r.offset, r.key, dict(r.headers)[EHPS], r.value)
         for r in world.broker.topics[LOG][partition]
     ]
 

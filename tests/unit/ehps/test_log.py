@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ehps.catalogue import KINDS, Kind
 from ehps.facts import Facts, from_wire
-from ehps.log import HEAD_BYTES, pack_event, pack_retraction
+from ehps.log import HEAD_BYTES, LogRecord, RecordKind, pack_event, pack_other, pack_retraction
 from ehps.reference import merge
 from schemas import EVENT_TYPES
 
@@ -59,3 +59,10 @@ def test_a_kind_is_told_by_fields_that_its_event_declares(kind: Kind) -> None:
     data: Any = EVENT_TYPES[kind.event].model_fields["data"].annotation
 
     assert set(kind.where) <= set(data.model_fields)
+
+
+@pytest.mark.parametrize("kind", [RecordKind.CONTROL, RecordKind.HEARTBEAT])
+def test_a_control_or_heartbeat_is_of_no_family_whatever_its_key(kind: RecordKind) -> None:
+    record = LogRecord.of(7, b"E06000023:a", pack_other(kind, "E06000023"), b"{}")
+
+    assert record == LogRecord(7, "", pack_other(kind, "E06000023"), b"{}")

@@ -23,9 +23,11 @@ from schemas import (
     validate_event,
     validate_link,
 )
+from schemas.envelope import SENT_UTC
 from schemas.export import MODELS, asyncapi, files, schema_of
 from schemas.topics import AGENCY_TOPICS, TOPICS, agency_topic
 from schemas.validate import CODES
+from streams.patience import utc_now
 
 ROOT = Path(__file__).parents[3] / "schemas"
 GOLDEN = sorted(ROOT.glob("golden/*/*.json"))
@@ -259,3 +261,12 @@ def test_what_is_nested_deeper_than_it_can_be_written_again_is_refused() -> None
     assert taken.model_dump_json()
     assert isinstance(refused_, Rejection)
     assert refused_.code == "too_large"
+
+
+def test_times_sent_in_utc_share_one_zone_and_so_are_compared_without_asking_it() -> None:
+    golden = next(path for path in GOLDEN if path.parent.name == "police.notification")
+    event = validate_event("agency.police.v1", golden.read_bytes(), None, NOW)
+
+    assert isinstance(event, Event)
+    assert event.time.tzinfo is SENT_UTC
+    assert event.recordedtime.tzinfo is utc_now().tzinfo
