@@ -40,6 +40,10 @@ def explain(
     row = row_of(scene, family, facts)
     sources = expected_sources(family, facts, row, day)
     enough, heard = content.policy.insufficient_data, authority.sources
+
+    def lack(*of: str) -> bool:
+        return coverage(authority, of, day, enough.days) < enough.coverage
+
     return {
         "authority": la,
         "at": iso(at),
@@ -47,7 +51,8 @@ def explain(
         "unit": UNIT,
         "points": points(row.score),
         "band": BANDS[band_of(compiled, row.score)],
-        "insufficient_data": coverage(authority, sources, day, enough.days) < enough.coverage,
+        "insufficient_data": lack(*sources),
+        "sources_lacking": sorted(filter(lack, sources)),
         "contributions": Chronology(compiled, family, facts, at).contributions(row),
         "combinations": rule_names(compiled, row.rules),
         "open_tier": tier(row.spells),

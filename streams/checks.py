@@ -178,7 +178,10 @@ def flow(before: Look, after: Look, known: Container[str] = ()) -> Iterator[Find
                 f"{topic} partition {partition} is stuck: {count} records wait, {grown} more came, "
                 f"and {group} finished none in {after.at - before.at:.0f} s"
             )
-            do = f"look at the log of the {role} (`scorer.again` names a server; it ends itself when it hangs)"
+            do = (
+                f"look again in twenty seconds, which the place of a {role} that ended may take; then look at "
+                f"its log (`{role}.again` names a server; it ends itself when it hangs)"
+            )
             yield Finding("stuck", what, do)
 
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 ENDED = "worker.ended"
 """Event in a worker's log: it ended by itself, with this `code`."""
+STARTED = "stack.started"
+"""Event in a worker's log: from here on it is of another run of `ehps up`."""
 WITHIN = timedelta(minutes=5)
 TAIL_BYTES = 1 << 20
 TOLD_CHARACTERS_MAX = 300
@@ -34,14 +36,14 @@ class Crashes(NamedTuple):
 
 
 def crashes(data_dir: Path, now: datetime) -> Iterator[Crashes]:
-    """Workers whose logs tell that they ended lately.
+    """Workers whose logs tell that they ended lately, since their stack was started.
 
     Args:
         data_dir: folder of the stack's logs.
         now: aware.
     """
     for log in sorted(data_dir.glob("worker-*.log")):
-        lines = list(_lines(log))
+        lines = _of_this_run(list(_lines(log)))
         times = sum(_ended_since(line, now - WITHIN) for line in lines)
         if times:
             error, why = _cause(lines)
@@ -49,11 +51,24 @@ def crashes(data_dir: Path, now: datetime) -> Iterator[Crashes]:
             yield Crashes(log.stem.removeprefix("worker-"), times, why, do)
 
 
+def write_started(log: Path, at: datetime) -> None:
+    """Add to a worker's log that its stack was started."""
+    _write(log, {"event": STARTED, "timestamp": at.isoformat(timespec="seconds")})
+
+
 def write_ended(log: Path, code: int, at: datetime) -> None:
     """Add to a worker's log that it ended."""
-    line = {"event": ENDED, "code": code, "timestamp": at.isoformat(timespec="seconds")}
+    _write(log, {"event": ENDED, "code": code, "timestamp": at.isoformat(timespec="seconds")})
+
+
+def _write(log: Path, line: dict[str, Any]) -> None:
     with log.open("a") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def _of_this_run(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    starts = [at for at, line in enumerate(lines) if line.get("event") == STARTED]
+    return lines[starts[-1] :] if starts else lines
 
 
 def _lines(log: Path) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Alerts as a person would say them: one or two plain English lines each."""
+"""Alerts as a person would say them: up to three plain English lines each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TIERS = {
 
 
 def sentence(alert: Mapping[str, Any]) -> str:
-    """One alert in one or two lines. Fields that are missing are left out, never guessed."""
+    """One alert in up to three lines. Fields that are missing are left out, never guessed."""
     family = str(alert.get("family", "")).partition(":")[2]
     day = _day(str(alert.get("at") or alert.get("raised_at") or ""))
     state = alert.get("state")
@@ -39,7 +39,9 @@ def sentence(alert: Mapping[str, Any]) -> str:
     if state == "withdrawn":
         return f"{day}  family {family}: the {_short(alert)} was withdrawn. {alert['headline']}"
     first = f"{day}  family {family}: {str(alert['headline']).rstrip('.')}."
-    return "\n".join(part for part in (first, _second(alert)) if part)
+    response = alert.get("response")
+    third = f"            {response}" if response else ""
+    return "\n".join(part for part in (first, _second(alert), third) if part)
 
 
 def _second(alert: Mapping[str, Any]) -> str:
@@ -54,6 +56,8 @@ def _second(alert: Mapping[str, Any]) -> str:
     if alert.get("route"):
         due = f" by {_moment(str(alert['due']))}" if alert.get("due") else ""
         parts.append(f"for {alert['route']}{due}")
+    if alert.get("insufficient_data"):
+        parts.append("data are insufficient")
     if alert.get("withheld"):
         parts.append("not sent: comparison group of the pilot")
     return "            " + "; ".join(parts) + "." if parts else ""

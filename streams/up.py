@@ -23,7 +23,7 @@ from schemas.control import ControlMessage
 from schemas.topics import CONTROL, EMBEDDED_PARTITIONS, LOG
 from streams.config import STACK_FILE, Settings
 from streams.content import library as library_of
-from streams.crashes import write_ended
+from streams.crashes import write_ended, write_started
 from streams.errors import StreamsError
 from streams.kafka import partitions_of
 from streams.publish import publisher
@@ -85,6 +85,7 @@ class Workers:
     def start(self) -> None:
         """Start all of them; they wait for their servers themselves."""
         for words in self._roles:
+            write_started(log_of(self._settings.data_dir, words), datetime.now(UTC))
             self._start(words)
 
     def tend(self) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from streams.cli.output import JsonOption, KafkaOption, emit, say, table
-from streams.cli.target import require_kafka, settings_of
+from streams.cli.target import require_kafka, require_la, settings_of
 
 AHEAD_MINUTES_MIN = 5
 """A control takes effect this much later at least, so that every partition has it before."""
@@ -89,7 +89,9 @@ def content_use(
     from schemas.topics import CONTROL
     from streams.content import library
     from streams.publish import publisher
+    from streams.reading import read_topic
 
+    require_la(la)
     settings = settings_of(kafka, None)
     now = datetime.now(UTC).replace(microsecond=0)
     effective = now + timedelta(minutes=in_minutes)
@@ -98,6 +100,8 @@ def content_use(
         la, effective, name, policy=policy, rules=rules, stage=stage.value
     )
     require_kafka(settings)
+    told = read_topic(settings.kafka, CONTROL, settings.segments)
+    new = not any(record.key == la.encode() for record in told)
     sender = publisher(settings)
     sender.send(
         CONTROL,
@@ -106,8 +110,8 @@ def content_use(
     )
     sender.flush()
     if json:
-        emit({"ok": True, "control": control.model_dump(mode="json")})
-    else:
-        say(
-            f"{policy} is in force in {la} from {effective:%Y-%m-%d %H:%M} UTC on; stage {stage.value}."
-        )
+        emit({"ok": True, "new_authority": new, "control": control.model_dump(mode="json")})
+        return
+    if new:
+        say(f"{la} is new here: this sets it up.")
+    say(f"{policy} takes effect in {la} at {effective:%Y-%m-%d %H:%M} UTC; stage {stage.value}.")

@@ -136,7 +136,8 @@ def explain(
     say(f"Family {document['family']} on {document['at'][:10]}: {score}; {document['release']}.")
     say(f"Open: {document['open_tier'].replace('_', ' ')}. {document['notice']}")
     if document["insufficient_data"]:
-        say("Insufficient data: not every source that this family should have was heard.")
+        named = ", ".join(document["sources_lacking"]) or "all of them together"
+        say(f"Insufficient data: heard on too few days lately: {named}.")
     rows = [
         (f"{part['points']:g}", part["label"], part["facts_total"], _days(part))
         for part in document["contributions"]

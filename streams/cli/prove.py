@@ -145,11 +145,11 @@ def _others(account: dict[str, Any]) -> str:
     """What stands on the log beside events. A link that moves somebody is two records: both families are told."""
     from streams.reconcile import DECISION_OUTCOMES, MEMBERSHIP_OUTCOMES
 
-    links, decisions = (
+    memberships, decisions = (
         sum(account["outcomes"].get(name, 0) for name in names)
         for names in (MEMBERSHIP_OUTCOMES, DECISION_OUTCOMES)
     )
-    return f"{links:,} of links, {decisions:,} of decisions"
+    return f"{number(memberships, 'membership')}, {number(decisions, 'decision')}"
 
 
 def _to(file: BinaryIO) -> Callable[[bytes, bool], None]:

@@ -12,6 +12,7 @@ from streams.cli.output import (
     JsonOption,
     KafkaOption,
     Misused,
+    Problem,
     RedisOption,
     emit,
     finish,
@@ -80,6 +81,9 @@ def dlq_redrive(
     authorities = Registry(require_redis(settings)).authorities()
     driver = Redriver(settings, authorities, datetime.now(UTC), unproven=unproven)
     found = driver.run(chosen, None if check else sender(settings, readers_of(settings)))
+    if chosen.letter and not found.chosen:
+        why = f" refused as {code}" if code else ""
+        raise Problem(f"There is no letter {chosen.letter}{why}.")
     ok = not (check and found.failing)
     if json:
         emit({"ok": ok, "check": check, **found.as_dict()})
@@ -117,8 +121,8 @@ def _redrive_lines(found: Redrive, *, check: bool) -> Iterator[str]:
         yield f"{found.unproven:,} are too old to tell whether they were: add --unproven to send them."
     if check:
         yield f"{found.passing} would pass now."
-        for code, count in found.failing.most_common():
-            yield f"{count} would be refused again: {code}"
+    for code, count in found.failing.most_common():
+        yield f"{count} {'would' if check else 'will'} be refused again: {code}"
 
 
 def rebuild(

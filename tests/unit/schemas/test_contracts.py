@@ -270,3 +270,45 @@ def test_times_sent_in_utc_share_one_zone_and_so_are_compared_without_asking_it(
     assert isinstance(event, Event)
     assert event.time.tzinfo is SENT_UTC
     assert event.recordedtime.tzinfo is utc_now().tzinfo
+
+
+BARE = [12345, 1795761409.5, "12345", "1795761409", 0, "0", "-5"]
+LAX = [
+    ("police.notification", "child_present", "yes"),
+    ("police.notification", "child_present", 1),
+    ("education.attendance", "date", "1795737600"),
+    ("education.attendance", "date", 1795737600),
+    ("police.missing", "returned", "1795737600"),
+    ("record.retracted", "occurred", "1795737600"),
+]
+
+
+@pytest.mark.parametrize("name", ["time", "recordedtime", "correctionof"])
+@pytest.mark.parametrize("value", BARE, ids=repr)
+def test_digits_alone_are_no_time(name: str, value: object) -> None:
+    told = told_with("police.notification", {name: value})
+
+    assert isinstance(told, Rejection)
+    assert (told.code, told.field) == ("wrong_value", name)
+    assert "2026-01-31T09:30:00Z" in told.hint
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), LAX, ids=repr)
+def test_what_the_published_schema_refuses_is_refused(kind: str, name: str, value: object) -> None:
+    told = told_with(kind, {}, {name: value})
+
+    assert isinstance(told, Rejection)
+    assert (told.code, told.field) == ("wrong_value", f"data.{name}")
+
+
+def told_with(kind: str, changes: dict[str, Any], data: dict[str, Any] | None = None) -> object:
+    """What becomes of the golden message of a kind with some of its fields changed."""
+    document = json.loads((ROOT / "golden" / kind / "1.json").read_text())
+    document |= changes | {"data": document["data"] | (data or {})}
+    topic = agency_topic("police" if kind.startswith("record") else kind.split(".", maxsplit=1)[0])
+    return validate_event(topic, json.dumps(document).encode(), None, NOW)
+
+
+def test_a_golden_message_is_taken_as_it_is() -> None:
+    assert isinstance(told_with("police.notification", {}), Event)
+    assert isinstance(told_with("education.attendance", {}), Event)

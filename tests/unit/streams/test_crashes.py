@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.crashes import crashes, write_ended
+from streams.crashes import crashes, write_ended, write_started
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CRASHED = {"event": "scorer.crashed", "error": "LogMismatch", "reason": "another topic"}
@@ -52,3 +52,12 @@ def test_ends_of_long_ago_and_other_ends_do_not_count(tmp_path: Path) -> None:
     assert list(crashes(tmp_path, NOW)) == []
     write_ended(log, 137, NOW)
     assert [(one.times, one.why) for one in crashes(tmp_path, NOW)] == [(1, "killed by signal 9")]
+
+
+def test_ends_of_an_earlier_run_of_the_stack_do_not_count(tmp_path: Path) -> None:
+    log = tmp_path / "worker-scorer.log"
+    write_ended(log, 137, NOW)
+    write_started(log, NOW)
+    assert list(crashes(tmp_path, NOW)) == []
+    write_ended(log, 70, NOW)
+    assert [(one.times, one.why) for one in crashes(tmp_path, NOW)] == [(1, "exit code 70")]

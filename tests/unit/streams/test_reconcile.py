@@ -99,7 +99,7 @@ def test_the_account_says_what_stands_on_the_log_beside_events() -> None:
     document = summary(*account(["logged"] * 8, 8).join([TOPIC]), outcomes, [])
     told = account_lines({**document, "unapplied": 0, "unverifiable": 1})
     assert told[1:3] == [
-        "On the log: 3 applied, 1 duplicate, 0 expired, 0 over the bound, 3 of links, 1 of decisions.",
+        "On the log: 3 applied, 1 duplicate, 0 expired, 0 over the bound, 3 memberships, 1 decision.",
         "1 record is past retention: unverifiable.",
     ]
 
