@@ -224,6 +224,7 @@ def doctor(kafka: KafkaOption = None, redis: RedisOption = None, json: JsonOptio
 @dlq.command("list")
 def dlq_list(
     source: Annotated[str | None, typer.Option(help="Only of this kind of sender.")] = None,
+    each: Annotated[bool, typer.Option("--each", help="Name every letter.")] = False,
     kafka: KafkaOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -233,13 +234,17 @@ def dlq_list(
     Example:
       ehps dlq list --source police
     """
-    from streams.deadletters import SOURCES, grouped, letters
+    from streams.deadletters import SOURCES, grouped, letters, view
 
     if source is not None and source not in SOURCES:
         raise Misused(f"--source is one of {', '.join(SOURCES)}.")
     settings = settings_of(kafka, None)
     require_log(settings)
-    groups = grouped(letters(settings.kafka, settings.segments, (source,) if source else SOURCES))
+    held = letters(settings.kafka, settings.segments, (source,) if source else SOURCES)
+    if each:
+        _each(list(map(view, held)), json=json)
+        return
+    groups = grouped(held)
     total = sum(group["count"] for group in groups)
     if json:
         emit({"ok": True, "dead_letters": total, "groups": groups})
@@ -247,6 +252,14 @@ def dlq_list(
     say(f"{number(total, 'refused message')}.")
     for group in groups:
         say(_refused(group))
+
+
+def _each(views: list[dict[str, Any]], *, json: bool) -> None:
+    if json:
+        emit({"ok": True, "dead_letters": len(views), "letters": views})
+        return
+    for one in views:
+        say(f"{one['id']}: {one['code']}" + (f" at {one['field']}" if one["field"] else ""))
 
 
 def _refused(group: dict[str, Any]) -> str:

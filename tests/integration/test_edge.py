@@ -208,6 +208,8 @@ def test_dead_letters_are_listed_and_shown_without_their_content(product: Produc
     listed = product.ehps("dlq", "list", "--source", "police")
     codes = {group["code"] for group in listed["groups"]}
     assert {code for topic, _, code, _ in BAD.values() if topic == POLICE} <= codes
+    each = product.ehps("dlq", "list", "--source", "police", "--each")["letters"]
+    assert len({letter["id"] for letter in each}) == listed["dead_letters"]
     example = next(g for g in listed["groups"] if g["code"] == "identifier_not_pseudonym")
     shown = product.ehps("dlq", "show", example["example"])
     assert "content" not in shown
