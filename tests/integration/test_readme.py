@@ -126,8 +126,7 @@ def test_an_agency_a_front_door_and_operations_do_what_the_readme_says(system: S
     assert "the same, byte for byte" in proved
     assert "5 records read: 5 on the log" in proved
     assert (
-        "3 applied, 0 duplicates, 0 expired, 0 over the bound, 1 membership, 1 decision."
-        in proved
+        "3 applied, 0 duplicates, 0 expired, 0 over the bound, 1 membership, 1 decision." in proved
     )
     assert "Every record ended in exactly one way." in proved
     assert "Nothing is wrong." in proved
