@@ -17,9 +17,9 @@ SEEDS = 2000
 """Runs in `make test`: about a minute and a half of one core. More: `make sim SEEDS=5000`."""
 CHUNK = 100
 MUTANT_SEEDS_MAX = 800
+"""Runs within which every deliberate defect must show."""
 BROKEN = ("AttributeError", "NameError", "SyntaxError", "TypeError")
 """A mutant that ends so is no deliberate defect, but one that does not fit the code any more."""
-"""Runs within which every deliberate defect must show."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -52,7 +52,9 @@ def test_a_deliberate_defect_is_caught(mutant: Mutant) -> None:
             mutant.patch(patch)
             world = run(seed)
         if found := complaints(world):
-            assert not any(kind in one for kind in BROKEN for one in found), "the mutant itself is"
+            assert not any(kind in one for kind in BROKEN for one in found), (
+                "the mutant does not fit"
+            )
             return
     pytest.fail(f"{MUTANT_SEEDS_MAX} runs did not notice: {mutant.name} ({mutant.harm})")
 
