@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import and_
 from typing import Any, NamedTuple
 
 import orjson
@@ -122,10 +123,17 @@ def days_between(source: str, last: int, day: int, school: SchoolCalendar) -> in
 
 def missing_days(authority: Authority, sources: Collection[str], day: int, days: int) -> list[int]:
     """Days of the window (`day - days`, `day`] on which not every one of the sources was heard."""
-    masks = [_bits(authority, source, day) for source in sources]
-    return [
-        day - ago for ago in range(days - 1, -1, -1) if not all(mask >> ago & 1 for mask in masks)
-    ]
+    missing, found = ~_heard(authority, sources, day) & (1 << days) - 1, []
+    while missing:
+        ago = missing.bit_length() - 1
+        found.append(day - ago)
+        missing ^= 1 << ago
+    return found
+
+
+def _heard(authority: Authority, sources: Collection[str], day: int) -> int:
+    """Days on which every one of the sources was heard, as bits: bit n is day - n."""
+    return reduce(and_, (_bits(authority, source, day) for source in sources), -1)
 
 
 def _bits(authority: Authority, source: str, day: int) -> int:
@@ -135,10 +143,7 @@ def _bits(authority: Authority, source: str, day: int) -> int:
 
 def coverage(authority: Authority, sources: Collection[str], day: int, days: int) -> float:
     """Share of the window's days on which every one of the sources was heard, 0-1."""
-    heard = (1 << days) - 1
-    for source in sources:
-        heard &= _bits(authority, source, day)
-    return heard.bit_count() / days
+    return (_heard(authority, sources, day) & (1 << days) - 1).bit_count() / days
 
 
 def silent(authority: Authority, sources: Collection[str], day: int, content: Content) -> list[str]:

@@ -38,13 +38,16 @@ def _last_sunday(year: int, month: int) -> int:
 _CHANGES = [
     _last_sunday(year, month) * DAY + 3600 for year in range(1970, 2107) for month in (3, 10)
 ]
-_CHANGES_ARRAY = np.array(_CHANGES, np.int64)
+_SUMMER_NIGHT = np.zeros(2**32 // DAY + 1, bool)
+"""By day in UTC: whether its last hour is the first of the next day in London."""
+for _spring, _autumn in zip(_CHANGES[::2], _CHANGES[1::2], strict=True):
+    _SUMMER_NIGHT[_spring // DAY : _autumn // DAY] = True
 
 
 def local_day(seconds: Ints) -> Ints:
-    """Days since 1970-01-01 in London, for an array of seconds since 1970 (UTC)."""
-    summer = np.searchsorted(_CHANGES_ARRAY, seconds, side="right") & 1
-    result: Ints = (seconds + summer * 3600) // DAY
+    """Days since 1970-01-01 in London, for an array of seconds since 1970 (UTC), until 2106."""
+    day = seconds // DAY
+    result: Ints = day + (_SUMMER_NIGHT.take(day) & (seconds - day * DAY >= DAY - 3600))
     return result
 
 

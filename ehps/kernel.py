@@ -27,6 +27,12 @@ ON_ROLL = SPELLS.index("on_roll") + 1
 OUT_OF_SCHOOL = 1 << SPELLS.index("out_of_school") | 1 << SPELLS.index("home_educated")
 RECENT, BEFORE, SEVERE, POSITIVE = 20, 60, 30, 60
 """School days of the attendance windows: absence rise (recent against before), severe absence, positive."""
+_WINDOWS = tuple(sorted({RECENT, SEVERE, POSITIVE, RECENT + BEFORE}))
+"""Windows, which all end today, by their length."""
+_WINDOW_OF = np.searchsorted(_WINDOWS, np.arange(_WINDOWS[-1]), side="right")
+"""The shortest window that a school day lies in, by how many school days ago it was."""
+_SESSIONS = np.array([(value & 1) + (value >> 1 & 1) for value in range(256)])
+"""Sessions missed on a day, by an attendance fact's value."""
 
 
 class Rows(NamedTuple):
@@ -222,7 +228,7 @@ def _headings(compiled: Compiled, column: Ints, age: Ints, row: Ints, total: Int
     """The bonus for needs under several headings at once."""
     bonus = compiled.content.release.headings
     active = np.zeros(len(total), np.int64)
-    near = age <= bonus.active_days
+    near = np.flatnonzero(age <= bonus.active_days)
     np.bitwise_or.at(active, row[near], compiled.heading[column[near]])
     for code in CONDITIONS:
         place = compiled.column[code]
@@ -277,35 +283,35 @@ def _attendance(compiled: Compiled, rows: Rows, row: Ints, live: Bools, school: 
         return states
     calendar = compiled.content.school
     at, person, since = school[:, 0], school[:, 1], school[:, 2]
-    now = calendar.count_through(rows.today[at])
-    enrolled = now - calendar.count_through(since - 1)  # school days on roll, today included
+    now = calendar.count_through(rows.today)
+    # School days on roll, today included.
+    enrolled = np.maximum(now[at] - calendar.count_through(since - 1), 0)
     index = np.flatnonzero(live & (rows.facts["kind"] == ATTENDANCE))
-    child = _child_of(at, person, row[index], rows.facts["person"][index].astype(np.int64))
-    index, child = index[child >= 0], child[child >= 0]
     day = rows.days[index]
     through = calendar.count_through(day)
-    ago = now[child] - through  # 0: the last school day so far
+    ago = now[row[index]] - through  # 0: the last school day so far
     counts = through > calendar.count_through(day - 1)  # a mark on a closed day is no session
-    value = rows.facts["value"][index].astype(np.int64)
-    sessions = np.where(counts & (day >= since[child]), (value & 1) + (value >> 1 & 1), 0)
+    counts &= (ago >= 0) & (ago < _WINDOWS[-1])
+    index, window = index[counts], _WINDOW_OF[ago[counts]]
+    child = _child_of(at, person, row[index], rows.facts["person"][index].astype(np.int64))
+    on_roll = (child >= 0) & (rows.days[index] >= since[child])
+    cell = window[on_roll] * len(at) + child[on_roll]
+    sessions = _SESSIONS[rows.facts["value"][index[on_roll]]]
+    table = np.bincount(cell, sessions, len(_WINDOWS) * len(at)).astype(np.int64)
+    missed = dict(zip(_WINDOWS, table.reshape(-1, len(at)).cumsum(axis=0), strict=True))
 
-    def missed(first: int, days: int) -> Ints:
-        inside = (ago >= first) & (ago < first + days)
-        found: Ints = np.bincount(child[inside], sessions[inside], len(at)).astype(np.int64)
+    def possible(days: int) -> Ints:
+        found: Ints = 2 * np.minimum(enrolled, days)
         return found
 
-    def possible(first: int, days: int) -> Ints:
-        found: Ints = 2 * np.minimum(np.maximum(enrolled - first, 0), days)
-        return found
-
-    recent, before = missed(0, RECENT), missed(RECENT, BEFORE)
-    of_recent, of_before = possible(0, RECENT), possible(RECENT, BEFORE)
+    recent, of_recent = missed[RECENT], possible(RECENT)
+    before, of_before = missed[RECENT + BEFORE] - recent, possible(RECENT + BEFORE) - of_recent
     # Difference of the two rates >= 0.10, without division.
     rise = 10 * (recent * of_before - before * of_recent) >= of_recent * of_before
     rise &= (of_recent >= 20) & (of_before >= 60)
-    of_severe = possible(0, SEVERE)
-    severe = (of_severe >= 20) & (2 * missed(0, SEVERE) >= of_severe)
-    positive = (enrolled >= POSITIVE) & (10 * missed(0, POSITIVE) <= possible(0, POSITIVE))
+    of_severe = possible(SEVERE)
+    severe = (of_severe >= 20) & (2 * missed[SEVERE] >= of_severe)
+    positive = (enrolled >= POSITIVE) & (10 * missed[POSITIVE] <= possible(POSITIVE))
     np.bitwise_or.at(states, at[rise], STATE_BIT["absence_rise"])
     np.bitwise_or.at(states, at[severe], STATE_BIT["severe_absence"])
     np.bitwise_or.at(states, at[positive], POSITIVE_ATTENDANCE)

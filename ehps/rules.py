@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, chain, count, zip_longest
+from itertools import chain, count, zip_longest
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ class RuleTables(NamedTuple):
 
     Args:
         watched: (256,) kinds that some condition looks for.
-        codes, starts: condition c looks for the kinds from `codes[starts[c]]` to the next one's start.
+        codes: (most kinds of a condition, conditions) the kinds that each looks for; beyond its last, no kind.
         days: (conditions, 1) age up to which a fact counts.
         absent: (conditions, 1) whether it asks that there be no such fact.
         looked, silent: indices of conditions for a fact, and for the silence of sources.
@@ -35,7 +35,6 @@ class RuleTables(NamedTuple):
 
     watched: Bools
     codes: Ints
-    starts: Ints
     days: Ints
     absent: Bools
     looked: Ints
@@ -58,8 +57,7 @@ class RuleTables(NamedTuple):
         of_rule = list(zip_longest(*places, fillvalue=len(named)))
         return cls(
             watched[:_NOTHING],
-            np.array(list(chain(*codes)), np.int64),
-            np.array(list(accumulate(map(len, codes), initial=0))[:-1], np.int64),
+            np.array(list(zip_longest(*codes, fillvalue=_NOTHING)), np.int64),
             np.array([one.days for _, one in named], np.int64).reshape(-1, 1),
             np.array([bool(one.none or one.silent) for _, one in named], bool).reshape(-1, 1),
             np.flatnonzero([bool(one.any) for _, one in named]),
@@ -100,7 +98,7 @@ def match(tables: RuleTables, seen: Seen, states: Ints, listened: Ints) -> tuple
     Args:
         listened: days for which each row's authority has been listened to.
     """
-    youngest = np.minimum.reduceat(seen.youngest.take(tables.codes, 0), tables.starts)
+    youngest = np.minimum.reduce(seen.youngest.take(tables.codes, 0))
     silent, looked = tables.silent, tables.looked
     # One row more than there are conditions, for rules that have fewer than others: met, and by nothing new.
     places = len(youngest) + 1, len(states)
@@ -128,19 +126,22 @@ def _require_enough(seen: Seen, condition: Condition, matched: Bools) -> None:
     """Clear the rows that have a fact of the condition, but not from enough happenings or agencies."""
     kind = np.zeros(_NOTHING, bool)
     kind[list(condition.codes)] = True
-    hit = kind[seen.facts["kind"]] & (seen.age <= condition.days)
-    matched &= np.bincount(seen.row[hit], minlength=len(matched)) >= condition.at_least
-    for number in np.flatnonzero(matched).tolist():  # few rows get this far
-        part = seen.facts[hit & (seen.row == number)]
-        enough = condition.agencies == 1 or _agencies(part) >= condition.agencies
-        matched[number] = enough and _happenings(part) >= condition.at_least
+    hits = np.flatnonzero(kind[seen.facts["kind"]] & (seen.age <= condition.days))
+    row = seen.row[hits]
+    matched &= np.bincount(row, minlength=len(matched)) >= condition.at_least
+    few = np.flatnonzero(matched)  # get this far
+    told = seen.facts.take(hits)
+    incidents, agencies = told["incident"].tolist(), told["value"].tolist()
+    bounds = np.searchsorted(row, np.stack((few, few + 1), axis=1)).tolist()
+    for number, (first, end) in zip(few.tolist(), bounds, strict=True):
+        enough = condition.agencies == 1 or _agencies(agencies[first:end]) >= condition.agencies
+        matched[number] = enough and _happenings(incidents[first:end]) >= condition.at_least
 
 
-def _happenings(facts: Facts) -> int:
+def _happenings(incidents: list[int]) -> int:
     """Distinct happenings among facts: those that share an incident are one."""
-    incident = facts["incident"]
-    return len(np.unique(incident[incident != 0])) + int((incident == 0).sum())
+    return len({*incidents} - {0}) + incidents.count(0)
 
 
-def _agencies(facts: Facts) -> int:
-    return len(set(facts["value"].tolist()) - {0})
+def _agencies(values: list[int]) -> int:
+    return len({*values} - {0})

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ehps.authority import missing_days, silent
-from ehps.calendar import local_day, start_of_day
+from ehps.calendar import Bools, local_day, start_of_day
 from ehps.catalogue import BY_CODE, CONDITIONS, KINDS, TIERS
 from ehps.compiled import POSITIVE_ATTENDANCE, Compiled
 from ehps.facts import BIRTH, ON_ROLL_BIT, SPELLS, VOID, Facts
-from ehps.kernel import Row, features, pack_rows
+from ehps.kernel import ATTENDANCE, Row, features, pack_rows
 from ehps.library import Content
 from ehps.policy import Look, Scene, settled
 from ehps.state import Authority, Family
@@ -28,11 +28,17 @@ from ehps.state import Authority, Family
 REVIEW = "review"
 """Name of the review's timer."""
 
-STATUTORY = [k.code for k in KINDS if "statutory" in k.tags]
-POSITIVE = [k.code for k in KINDS if "positive" in k.tags]
-RESTARTS = np.zeros(256, bool)
-"""By code: kinds after which quiet days start again."""
-RESTARTS[[k.code for k in KINDS if "moved" in k.tags]] = True
+
+def _tagged(tag: str) -> Bools:
+    """By code: whether the catalogue gives the kind this tag."""
+    tagged = np.zeros(256, bool)
+    tagged[[kind.code for kind in KINDS if tag in kind.tags]] = True
+    return tagged
+
+
+STATUTORY, POSITIVE = _tagged("statutory"), _tagged("positive")
+RESTARTS = _tagged("moved")
+"""Kinds after which quiet days start again."""
 TIER_BITS = [1 << SPELLS.index(tier) for tier in TIERS[1:]]
 
 
@@ -123,7 +129,7 @@ def judge(
     rule = content.policy.step_down
     age = day - local_day(facts["occurred"].astype(np.int64))
     live = (facts["flags"] & VOID == 0) & (age >= 0) & (age < rule.quiet_days)
-    statutory = live & np.isin(facts["kind"], STATUTORY)
+    statutory = live & STATUTORY[facts["kind"]]
     if statutory.any():
         again = day + rule.quiet_days - int(age[statutory].min())
         return _not_yet(again, "a statutory step in the window")
@@ -135,7 +141,7 @@ def judge(
         # With every coming day heard, enough missing days have left the window once this one has.
         leaves = missing[len(missing) - allowed - 1]
         return _not_yet(leaves + rule.quiet_days, "too few days on which every source was heard")
-    positive = bool((live & np.isin(facts["kind"], POSITIVE)).any())
+    positive = bool((live & POSITIVE[facts["kind"]]).any())
     improved = positive or bool(row.states & POSITIVE_ATTENDANCE)
     return Verdict(raise_review=True, improved=improved, day=day, why="")
 
@@ -149,6 +155,8 @@ def ageing_share(compiled: Compiled, family: Family, facts: Facts, row: Row) -> 
 
     What falls without ageing are the conditions on attendance, which end when a child is back at school.
     """
+    if not (facts["kind"] == ATTENDANCE).any():
+        return 1.0
     scored = facts[(compiled.column[facts["kind"]] >= 0) & (facts["flags"] & VOID == 0)]
     if not len(scored):
         return 1.0

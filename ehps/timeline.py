@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from ehps.calendar import Bools, Ints, local_day
 from ehps.facts import FACT, KEPT_OF, NEVER, Facts, version
 
+_OPAQUE = np.dtype(f"V{FACT.itemsize}")
+
 
 class Timeline(NamedTuple):
     """Every fact version of the batch, sorted by family and key, and the records between which it held.
@@ -96,7 +98,9 @@ def timeline(held: Sequence[bytes], new: Facts, family: Ints, record: Ints) -> T
         both[kept], both[place] = before, arrived
         return both
 
-    facts, when = woven(old, new), woven(when_old, when_new)
+    # As opaque bytes: numpy would copy a record type field by field, which takes thirty times as long.
+    facts = woven(old.view(_OPAQUE), new.view(_OPAQUE)).view(FACT)
+    when = woven(when_old, when_new)
     birth, death = woven(np.full(len(old), -1), record), np.full(len(facts), NEVER, np.int64)
     replaced: set[int] = set()
     for second in _same_key(facts, when, place).tolist():

@@ -83,9 +83,11 @@ def _review(batch: Batch, scene: Scene, look: Look) -> None:
     if not verdict.raise_review:
         look.family.case.timers[REVIEW] = start_of_day(verdict.day)
         return
-    share = ageing_share(scene.compiled, look.family, look.facts, look.row)
-    quiet = not verdict.improved or share > content.policy.step_down.ageing_share_max
-    notes = ("Quiet, not shown to be improved.",) if quiet else ()
+    improved = verdict.improved and (
+        ageing_share(scene.compiled, look.family, look.facts, look.row)
+        <= content.policy.step_down.ageing_share_max
+    )
+    notes = () if improved else ("Quiet, not shown to be improved.",)
     days = content.policy.deadlines.step_down_working_days
     due = content.working.due_after_days(scene.at, days)
     response = "Review with two people, a partner check and the family's view. Never a closure."

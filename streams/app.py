@@ -25,8 +25,8 @@ from streams.watch import Take
 TAKE_MAX = 500
 TAKE_WITHIN_S = 0.025
 COMMIT_S = 0.05
-"""Faust looks so often whether something came, or can be told to the group, also where nothing happens: with 2 and 10 ms
-an idle intake took an eighth of a processor, from which alerts had to wait. Links and decisions can."""
+"""Faust looks so often for what came and for what can be told to the group, also where nothing happens: at 2 and 10 ms
+an idle intake took an eighth of a processor, for which alerts had to wait. Links and decisions can."""
 METADATA_MS = 5000
 """A partition whose leader was not known when the client asked is asked for again after this, not five minutes."""
 RETRY_S = (0.2, 5.0)
