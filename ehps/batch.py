@@ -27,6 +27,7 @@ _SOURCES = (
     _ALWAYS | {"health", "education"},
 )
 """Sources that a family should have, by `sources_index`."""
+SOURCE_SETS = len(_SOURCES)
 BLANK = Family().encode()
 """Bytes of a family of which nothing is known: not stored where none is stored."""
 _ON_ROLL, _UNDER_FIVE = SPELLS.index("on_roll"), STATES.index("child_under_5")

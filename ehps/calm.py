@@ -17,7 +17,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ehps.alerts import Output, score_writer
-from ehps.batch import BLANK, too_little_heard
+from ehps.batch import BLANK, SOURCE_SETS, too_little_heard
 from ehps.calendar import DAY, Bools, Ints, local_day
 from ehps.catalogue import FACTS_MAX, Horizon
 from ehps.compiled import Compiled
@@ -218,22 +218,33 @@ def tell(held: Held, seen: Seen, scenes: Sequence[Scene]) -> tuple[Telling, NDAr
     """Every score that is other than last told or rests on other sources; all families' heads, which remember."""
     order = np.lexsort((seen.number, seen.owner))
     seen = Seen(*(column[order] for column in seen))
-    table = [[too_little_heard(scene, sources) for sources in range(4)] for scene in scenes]
-    lacking = np.array(table, bool).reshape(-1, 4)[seen.scene, seen.sources]
+    lacking = _lacking(seen, scenes)
     first, before = _changes(seen.owner), held.head[seen.owner]
     unsaid = first & (before["flags"] & (SCORED | UNSCORED) != SCORED)
-    score = np.where(first, before["score"], np.roll(seen.score, 1))
-    lacked = np.where(first, before["flags"] & INSUFFICIENT > 0, np.roll(lacking, 1))
+    score, lacked = before["score"], before["flags"] & INSUFFICIENT > 0
+    score[1:] = np.where(first[1:], score[1:], seen.score[:-1])
+    lacked[1:] = np.where(first[1:], lacked[1:], lacking[:-1])
     says = np.flatnonzero(unsaid | (seen.score != score) | (lacking != lacked))
     says = says[np.argsort(seen.number[says])]
     columns = (seen.number, seen.scene, seen.owner, seen.score, lacking)
     telling = Telling._make(column[says] for column in columns)
-    last = np.roll(first, -1)
+    last = np.ones(len(first), bool)
+    last[:-1] = first[1:]
     return telling, _remembered(held, Seen(*(column[last] for column in seen)), lacking[last])
 
 
+def _lacking(seen: Seen, scenes: Sequence[Scene]) -> Bools:
+    """Whether too little was heard, asked once for each scene and set of sources that is met."""
+    cell = seen.scene * SOURCE_SETS + seen.sources
+    table = np.zeros(len(scenes) * SOURCE_SETS, bool)
+    for at in np.unique(cell).tolist():
+        scene, sources = divmod(at, SOURCE_SETS)
+        table[at] = too_little_heard(scenes[scene], sources)
+    return table[cell]
+
+
 def _changes(owner: Ints) -> Bools:
-    """Where another family begins; the first is one, so that a roll of them says where each ends."""
+    """Where another family begins, the first included."""
     first = np.ones(len(owner), bool)
     first[1:] = owner[1:] != owner[:-1]
     return first

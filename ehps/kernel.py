@@ -163,8 +163,8 @@ def _features(compiled: Compiled, rows: Rows, judged: int) -> Features:
     happened = (facts["flags"] & VOID == 0) & (age >= -TOLERANCE_DAYS)
     live = happened & (age <= COUNTED_OF[facts["kind"]])
     age = np.maximum(age, 0)
-    spells, school = _spells(rows, row, happened)
-    states = _attendance(compiled, rows, row, live, school) | _ages_of_children(rows)
+    spells, on_roll = _spells(rows, row, happened)
+    states = _attendance(compiled, rows, row, live, on_roll) | _ages_of_children(rows)
     states[spells & OUT_OF_SCHOOL > 0] |= STATE_BIT["out_of_school"]
     contributions, fresh = _points(compiled, rows, row, live, age, states)
     rules, pending = np.zeros((2, count), np.int64)
@@ -240,12 +240,23 @@ def _headings(compiled: Compiled, column: Ints, age: Ints, row: Ints, total: Int
     return found
 
 
-def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, Ints]:
-    """Open spells of each row, and the open on-roll spells as (row, person, day it began)."""
+class _OnRoll(NamedTuple):
+    """Open on-roll spells, sorted by (row, person): whose, and the day each began."""
+
+    row: Ints
+    person: Ints
+    since: Ints
+
+
+_NOBODY = _OnRoll(*np.zeros((3, 0), np.int64))
+
+
+def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, _OnRoll]:
+    """Open spells of each row, and those on roll."""
     opened = np.zeros(len(rows.today), np.int64)
     index = np.flatnonzero(happened & (SPELL_OF[rows.facts["kind"]] > 0))
     if not len(index):
-        return opened, np.empty((0, 3), np.int64)
+        return opened, _NOBODY
     part = rows.facts.take(index)
     spell = SPELL_OF[part["kind"]].astype(np.int64)
     whose = row[index] << 40 | part["person"].astype(np.int64) << 8 | spell
@@ -255,7 +266,9 @@ def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, Ints]:
         whose, kind="stable"
     )  # thrice as fast as any other, since rows come in order
     whose = whose[order]
-    first = np.flatnonzero(np.concatenate(([True], whose[1:] != whose[:-1])))
+    begins = np.ones(len(whose), bool)
+    begins[1:] = whose[1:] != whose[:-1]
+    first = np.flatnonzero(begins)
     latest = np.maximum.reduceat(edge[order], first)
     is_open = latest & 1 > 0
     whose, since = whose[first][is_open], latest[is_open] >> 1
@@ -263,7 +276,7 @@ def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, Ints]:
     np.bitwise_or.at(opened, at, 1 << (spell - 1))
     school = spell == ON_ROLL
     person = whose[school] >> 8 & 0xFFFFFFFF
-    return opened, np.stack((at[school], person, local_day(since[school])), axis=1)
+    return opened, _OnRoll(at[school], person, local_day(since[school]))
 
 
 def _ages_of_children(rows: Rows) -> Ints:
@@ -276,13 +289,12 @@ def _ages_of_children(rows: Rows) -> Ints:
     return states
 
 
-def _attendance(compiled: Compiled, rows: Rows, row: Ints, live: Bools, school: Ints) -> Ints:
+def _attendance(compiled: Compiled, rows: Rows, row: Ints, live: Bools, on_roll: _OnRoll) -> Ints:
     """Conditions on attendance, each for any one child on roll; the windows are the constants above."""
-    states = np.zeros(len(rows.today), np.int64)
-    if not len(school):
+    states, (at, person, since) = np.zeros(len(rows.today), np.int64), on_roll
+    if not len(at):
         return states
     calendar = compiled.content.school
-    at, person, since = school[:, 0], school[:, 1], school[:, 2]
     now = calendar.count_through(rows.today)
     # School days on roll, today included.
     enrolled = np.maximum(now[at] - calendar.count_through(since - 1), 0)
@@ -294,9 +306,9 @@ def _attendance(compiled: Compiled, rows: Rows, row: Ints, live: Bools, school: 
     counts &= (ago >= 0) & (ago < _WINDOWS[-1])
     index, window = index[counts], _WINDOW_OF[ago[counts]]
     child = _child_of(at, person, row[index], rows.facts["person"][index].astype(np.int64))
-    on_roll = (child >= 0) & (rows.days[index] >= since[child])
-    cell = window[on_roll] * len(at) + child[on_roll]
-    sessions = _SESSIONS[rows.facts["value"][index[on_roll]]]
+    theirs = (child >= 0) & (rows.days[index] >= since[child])
+    cell = window[theirs] * len(at) + child[theirs]
+    sessions = _SESSIONS[rows.facts["value"][index[theirs]]]
     table = np.bincount(cell, sessions, len(_WINDOWS) * len(at)).astype(np.int64)
     missed = dict(zip(_WINDOWS, table.reshape(-1, len(at)).cumsum(axis=0), strict=True))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -327,6 +328,18 @@ class Authority:
         return cls(**{**document, "waiting": tuple(document["waiting"]), "heard": heard})
 
 
+@lru_cache(maxsize=1024)
+def _authority(raw: bytes) -> Authority:
+    """From its JSON: the same one while nothing of it changes, so that what was worked out of it is found again."""
+    return Authority.read(orjson.loads(raw))
+
+
+@lru_cache(maxsize=1024)
+def _document(authority: Authority) -> orjson.Fragment:
+    """Its JSON, written out once."""
+    return orjson.Fragment(orjson.dumps(authority.document(), option=orjson.OPT_SORT_KEYS))
+
+
 @dataclass(slots=True)
 class Partition:
     """State of one partition of the log: authorities, and counts of what became of its records."""
@@ -341,7 +354,7 @@ class Partition:
 
     def encode(self) -> bytes:
         """Its bytes: JSON with sorted keys."""
-        authorities = {la: authority.document() for la, authority in self.authorities.items()}
+        authorities = {la: _document(authority) for la, authority in self.authorities.items()}
         document = {"authorities": authorities, "counts": self.counts}
         return orjson.dumps(
             {"version": SCHEMA_VERSION, "partition": document}, option=orjson.OPT_SORT_KEYS
@@ -356,5 +369,7 @@ class Partition:
         if document["version"] != SCHEMA_VERSION:
             raise InvariantBroken(f"a partition state has schema version {document['version']}")
         held = document["partition"]
-        authorities = {la: Authority.read(told) for la, told in held["authorities"].items()}
+        authorities = {
+            la: _authority(orjson.dumps(told)) for la, told in held["authorities"].items()
+        }
         return cls(authorities, held["counts"])
