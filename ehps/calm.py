@@ -236,11 +236,12 @@ def tell(held: Held, seen: Seen, scenes: Sequence[Scene]) -> tuple[Telling, NDAr
 def _lacking(seen: Seen, scenes: Sequence[Scene]) -> Bools:
     """Whether too little was heard, asked once for each scene and set of sources that is met."""
     cell = seen.scene * SOURCE_SETS + seen.sources
-    table = np.zeros(len(scenes) * SOURCE_SETS, bool)
+    table: Bools = np.zeros(len(scenes) * SOURCE_SETS, bool)
     for at in np.unique(cell).tolist():
         scene, sources = divmod(at, SOURCE_SETS)
         table[at] = too_little_heard(scenes[scene], sources)
-    return table[cell]
+    lacking: Bools = table[cell]
+    return lacking
 
 
 def _changes(owner: Ints) -> Bools:
