@@ -59,7 +59,7 @@ def budget_rows(verdicts: Iterable[Verdict]) -> list[list[str]]:
         value = "not measured" if verdict.value is None else _amount(verdict.value, verdict.unit)
         met = {True: "yes", False: "NO", None: "-"}[verdict.met]
         limit = _reached(verdict, verdict.limit, "out of reach")
-        features = _reached(verdict, verdict.with_features, "not with this kernel")
+        features = _reached(verdict, verdict.with_features, "not with these features")
         rows.append([verdict.what, asked, value, met, limit, features])
     return rows
 

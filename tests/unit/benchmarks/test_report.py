@@ -41,7 +41,7 @@ def test_a_budget_beyond_the_limit_is_said_to_be_out_of_reach(tmp_path):
     found = results(tmp_path, **rates, limit_features=500.0)
     rows = {row[0]: row for row in budget_rows(judge(found.medians(), found.singles()))}
     row = rows["scorer worker, against the best Python peer"]
-    reached = ["4.5 x, out of reach", "2.5 x, not with this kernel"]
+    reached = ["4.5 x, out of reach", "2.5 x, not with these features"]
     assert row[1:] == ["at least 5 x", "1.5 x", "NO", *reached]
     again = results(tmp_path / "again", quix=100.0, bytewax=200.0, limit_states=1000.0)
     rows = {row[0]: row for row in budget_rows(judge(again.medians(), again.singles()))}
