@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 from families import LA, LIBRARY, START
@@ -14,7 +15,7 @@ from ehps.catalogue import KINDS
 from ehps.compiled import compile_content
 from ehps.content import STATES, TAGS, Combinations
 from ehps.facts import BIRTH, FACT, Facts
-from ehps.kernel import features, pack_rows
+from ehps.kernel import ATTENDANCE, features, pack_rows
 from ehps.library import Content
 from ehps.reference import key_order
 
@@ -53,6 +54,32 @@ def fact_sets(draw: st.DrawFn) -> Facts:
 
 def born(days: list[int]) -> bytes:
     return np.array(days, BIRTH).tobytes()
+
+
+ON_ROLL = next(kind.code for kind in KINDS if kind.spell == "on_roll" and kind.edge == "start")
+SHARES = st.sampled_from([0.0, 0.05, 0.1, 0.15, 0.35, 0.45, 0.5, 0.55, 1.0])
+"""Shares of sessions missed, most of them near a line."""
+
+
+@st.composite
+def pupils(draw: st.DrawFn) -> Facts:
+    """One or two children on roll, marked every day: of late they miss another share of sessions than before."""
+    rows: list[tuple[int, int, int, int]] = []
+    for person in range(1, draw(st.integers(1, 2)) + 1):
+        on_roll = draw(st.one_of(st.integers(1, 240), st.integers(130, 240)))
+        turn = draw(st.sampled_from([14, 28, 29, 42, 84, 98, 112, 133]))
+        shares, dice = (draw(SHARES), draw(SHARES)), Random(draw(st.integers(0, 2**32)))
+        rows.append((NOW - on_roll * DAY, ON_ROLL, person, 0))
+        for ago in range(-8, 200):
+            first, second = (dice.random() < shares[ago >= turn] for _ in "12")
+            rows.append((NOW - ago * DAY, ATTENDANCE, person, first | second << 1))
+    facts = np.zeros(len(rows), FACT)
+    facts["id"] = np.arange(len(rows))
+    for name, column in zip(
+        ("occurred", "kind", "person", "value"), zip(*rows, strict=True), strict=True
+    ):
+        facts[name] = column
+    return facts[key_order(facts)]
 
 
 KIND_NAMES = st.lists(st.sampled_from([kind.name for kind in KINDS]), min_size=1, max_size=4)
@@ -116,6 +143,18 @@ def test_the_kernel_equals_its_plain_definition_on_every_row(
         assert got is not None
         for name in reference.Answer._fields:
             assert getattr(got, name) == getattr(answer, name)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(pupils(), min_size=1, max_size=3), st.integers(-4, 8))
+def test_attendance_is_told_as_its_plain_definition_tells_it(
+    families: list[Facts], later: int
+) -> None:
+    moment = NOW + later * DAY
+    found = features(COMPILED, pack_rows(families, [moment] * len(families), [b""] * len(families)))
+
+    for index, facts in enumerate(families):
+        assert int(found.states[index]) == reference.score(CONTENT, facts, moment, [], 0).states
 
 
 @settings(max_examples=120, deadline=None)
