@@ -52,6 +52,18 @@ def test_a_review_without_a_positive_fact_says_quiet_not_shown_to_be_improved() 
     assert "Quiet, not shown to be improved." in reviews(log)[0]["notes"]
 
 
+def test_a_review_of_a_family_whose_facts_have_but_aged_says_so_though_a_positive_one_is_among_them() -> (
+    None
+):
+    log = opened(progress=False)
+    log.tell(event("police.protection", log.now))
+    log.beat(100)
+    log.tell(event("early-help.progress", log.now, goals_met=True))
+    log.beat(48 + 182 - 100)
+
+    assert "Quiet, not shown to be improved." in reviews(log)[0]["notes"]
+
+
 def test_no_review_while_the_school_feed_is_silent_and_one_once_it_is_back() -> None:
     log = opened(school=True, progress=False)
     log.beat(150)
