@@ -31,7 +31,7 @@ _WINDOWS = tuple(sorted({RECENT, SEVERE, POSITIVE, RECENT + BEFORE}))
 """Windows, which all end today, by their length."""
 _WINDOW_OF = np.searchsorted(_WINDOWS, np.arange(_WINDOWS[-1]), side="right")
 """The shortest window that a school day lies in, by how many school days ago it was."""
-_SESSIONS = np.array([(value & 1) + (value >> 1 & 1) for value in range(256)])
+_SESSIONS = np.array([(value & 3).bit_count() for value in range(256)])
 """Sessions missed on a day, by an attendance fact's value."""
 
 

@@ -153,12 +153,11 @@ def _not_yet(day: int, why: str) -> Verdict:
 def ageing_share(compiled: Compiled, family: Family, facts: Facts, row: Row) -> float:
     """Share of the fall since the newest scored fact that is the ageing of facts alone, 0-1.
 
-    What falls without ageing are the conditions on attendance, which end when a child is back at school.
+    What falls without ageing are the conditions on attendance, which end when a child is back at school: where nothing
+    tells of attendance, ageing is all.
     """
-    if not (facts["kind"] == ATTENDANCE).any():
-        return 1.0
     scored = facts[(compiled.column[facts["kind"]] >= 0) & (facts["flags"] & VOID == 0)]
-    if not len(scored):
+    if not len(scored) or ATTENDANCE not in facts["kind"]:
         return 1.0
     newest = int(scored["occurred"].max())
     peak = settled(features(compiled, pack_rows([facts], [newest], [family.births()])).rows()[0])

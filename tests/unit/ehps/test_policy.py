@@ -52,9 +52,7 @@ def test_a_review_without_a_positive_fact_says_quiet_not_shown_to_be_improved() 
     assert "Quiet, not shown to be improved." in reviews(log)[0]["notes"]
 
 
-def test_a_review_of_a_family_whose_facts_have_but_aged_says_so_though_a_positive_one_is_among_them() -> (
-    None
-):
+def test_a_review_of_facts_that_have_but_aged_says_so_though_one_is_positive() -> None:
     log = opened(progress=False)
     log.tell(event("police.protection", log.now))
     log.beat(100)
