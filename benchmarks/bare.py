@@ -1,7 +1,12 @@
-"""Two hops that think of nothing, for the latency's limit: what the broker, Redis and the clients take by themselves.
+"""Two hops for the latency's limits, in two kinds.
 
-python -m benchmarks.bare pass    agency topics to the log, each record sent on and confirmed
-python -m benchmarks.bare touch   the log to a score for each record: states read, sent and confirmed, states written
+Those that think of nothing show what the broker, Redis and the clients take by themselves; the others validate, find
+the family and work out EHPS's features, but judge and tell nothing.
+
+python -m benchmarks.bare pass      agency topics to the log, each record sent on and confirmed
+python -m benchmarks.bare touch     the log to a score for each record: states read, sent and confirmed, states written
+python -m benchmarks.bare validate  as `pass`, each event validated, its family looked up, its facts packed
+python -m benchmarks.bare features  as `touch`, with EHPS's transition up to where records are judged
 """
 
 from __future__ import annotations
@@ -14,14 +19,17 @@ import orjson
 import redis
 from confluent_kafka import Message
 
-from benchmarks.limits import grown
+from benchmarks.limits import Work, grown, validator, worked_out
+from benchmarks.stage import PARTITIONS
 from ehps.facts import WIRE_BYTES
 from ehps.log import HEAD_BYTES
 from schemas.topics import AGENCY_TOPICS, LOG, SCORES
 from streams import collector
 from streams.config import BATCH_RECORDS
 from streams.kafka import CONFIRMED_LINGER_MS, Sender, consumer, drain, good, producer
-from streams.logwriter import EHPS, INPUT
+from streams.logwriter import EHPS, INPUT, LogWriter
+from streams.ports import Write
+from streams.registry import Registry
 from streams.store import RedisStore
 from streams.telling import Pace, Teller
 from streams.throttle import NoThrottle
@@ -30,31 +38,49 @@ PACE = Pace(BATCH_RECORDS, 0.5)
 COMPACT = bytes(HEAD_BYTES + WIRE_BYTES)
 
 
-def passing(sender: Sender) -> Callable[[list[Message]], None]:
+def passing(sender: Sender) -> Work:
     """The first hop: intake without validation and look-ups."""
 
     def work(messages: list[Message]) -> None:
         for message in messages:
-            place = f"{message.topic()}/{message.partition()}/{message.offset()}"
-            headers = [(EHPS, COMPACT), (INPUT, place.encode())]
+            headers = [(EHPS, COMPACT), (INPUT, _place(message).encode())]
             sender.send(LOG, message.value(), message.key(), headers)
         sender.confirm()
 
     return work
 
 
-def touching(sender: Sender) -> Callable[[list[Message]], None]:
-    """The second hop: the scorer without scoring."""
+def validating(sender: Sender) -> Work:
+    """The first hop with the least that intake must think of."""
+    validate, registry = validator(), Registry(redis.Redis.from_url(os.environ["BENCH_REDIS"]))
+    log = LogWriter(sender, PARTITIONS)
+
+    def work(messages: list[Message]) -> None:
+        events = [validate(message.value()) for message in messages]
+        _, families = registry.look_up([event.subject for event in events])
+        for message, event, family in zip(messages, events, families, strict=True):
+            log.event(str(family), event, message.value(), _place(message))
+        sender.confirm()
+
+    return work
+
+
+def touching(sender: Sender, think: Callable[[RedisStore, list[Message]], list[Write]]) -> Work:
+    """The second hop: the scorer without scoring. `think` says what the states become."""
     store = RedisStore(redis.Redis.from_url(os.environ["BENCH_REDIS"]))
 
     def work(messages: list[Message]) -> None:
-        writes = grown(store, messages)
+        writes = think(store, messages)
         for place in map(_position, messages):
             sender.send(SCORES, place, b"family")
         sender.confirm()
         store.commit(writes)
 
     return work
+
+
+def _place(message: Message) -> str:
+    return f"{message.topic()}/{message.partition()}/{message.offset()}"
 
 
 def _position(message: Message) -> bytes:
@@ -79,14 +105,23 @@ def turns(topics: list[str], group: str) -> Iterator[list[Message]]:
         teller.tell()
 
 
+HOPS: dict[str, tuple[list[str], Callable[[Sender], Work]]] = {
+    "pass": ([*AGENCY_TOPICS], passing),
+    "touch": ([LOG], lambda sender: touching(sender, grown)),
+    "validate": ([*AGENCY_TOPICS], validating),
+    "features": ([LOG], lambda sender: touching(sender, worked_out)),
+}
+
+
 def main() -> None:
     """Until killed."""
     collector.spare()
     hop, group = sys.argv[1], f"{os.environ['BENCH_RUN']}-{sys.argv[1]}"
     sender = Sender(producer(os.environ["BENCH_KAFKA"], CONFIRMED_LINGER_MS), NoThrottle())
-    work = passing(sender) if hop == "pass" else touching(sender)
-    for messages in turns(list(AGENCY_TOPICS) if hop == "pass" else [LOG], group):
-        work(messages)
+    topics, work = HOPS[hop]
+    take = work(sender)
+    for messages in turns(topics, group):
+        take(messages)
 
 
 if __name__ == "__main__":

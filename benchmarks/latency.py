@@ -11,8 +11,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from streams.up import Stack, set_live
 SETTLE_S = 2.0
 WARM_UP_S = 45
 """A broker compiles in its first minute of small requests, for up to half a processor: no worker has part in that."""
+HOPS = {"bare": ("pass", "touch"), "features": ("validate", "features")}
 FAMILIES = 2_000
 """Few, so that most have a history soon and a minute raises hundreds of alerts."""
 Place = tuple[int, int]
@@ -48,14 +50,15 @@ Runs = Callable[[], AbstractContextManager[Alive]]
 def measure(stage: Stage, product: Product, rate: int, seconds: int) -> dict[str, Any]:
     """Percentiles, milliseconds, of alerts and of scores, which are many more and travel the same way.
 
-    `bare` are the same of two hops that think of nothing: no product can be sooner here. Before both the product runs
-    once, uncounted.
+    `bare` are the same of two hops that think of nothing: no product can be sooner here; `features` of two that
+    validate and work out EHPS's features. Before all of them the product runs once, uncounted.
     """
     found: dict[str, Any] = {"rate": rate, "seconds": seconds, "families": FAMILIES}
     _measure(stage, product, rate, min(seconds, WARM_UP_S), lambda: _workers(stage))
     found |= _measure(stage, product, rate, seconds, lambda: _workers(stage))
-    bare = _measure(stage, product, rate, seconds, lambda: _bare(stage))
-    return found | {"bare": bare["scores"]}
+    for name, hops in HOPS.items():
+        found[name] = _measure(stage, product, rate, seconds, partial(_hops, stage, hops))["scores"]
+    return found
 
 
 def _measure(
@@ -65,8 +68,6 @@ def _measure(
     stage.renew(LOG, CONTROL, *OUTPUTS, *AGENCY_TOPICS)
     workload = Workload(rate * seconds, FAMILIES)
     seeds.put(product.known(workload), stage.redis)
-    for key in stage.redis.scan_iter("{ehps:*}:state"):
-        stage.redis.delete(key)  # families are known, but the live control is written below
     put_links(Registry(stage.redis), FAMILIES)
     reader = _Reader(stage.kafka.bootstrap)
     try:
@@ -97,6 +98,8 @@ def _measure(
 @contextmanager
 def _workers(stage: Stage) -> Iterator[Alive]:
     """The product's two workers, live."""
+    for key in stage.redis.scan_iter("{ehps:*}:state"):
+        stage.redis.delete(key)  # families are known, but the live control is written below
     settings = stage.settings("bench-latency")
     workers = start(settings, [("intake",), ("scorer",)])
     try:
@@ -108,7 +111,9 @@ def _workers(stage: Stage) -> Iterator[Alive]:
 
 
 @contextmanager
-def _bare(stage: Stage) -> Iterator[Alive]:
+def _hops(stage: Stage, names: Sequence[str]) -> Iterator[Alive]:
+    """Two of `benchmarks.bare`."""
+    Registry(stage.redis).mark_whole({})
     environment = os.environ | {
         "BENCH_KAFKA": stage.kafka.bootstrap,
         "BENCH_REDIS": stage.server.url,
@@ -118,7 +123,7 @@ def _bare(stage: Stage) -> Iterator[Alive]:
         Child(
             [sys.executable, "-m", "benchmarks.bare", hop], stage.folder / f"{hop}.log", environment
         )
-        for hop in ("pass", "touch")
+        for hop in names
     ]
     try:
         time.sleep(SETTLE_S)

@@ -25,6 +25,7 @@ from ehps.facts import WIRE_BYTES
 from ehps.library import Library
 from ehps.log import HEAD_BYTES, LogRecord
 from ehps.scoring import Course
+from schemas.envelope import Event
 from schemas.events import EVENT_TYPES
 from streams import collector
 from streams.config import BATCH_RECORDS
@@ -50,15 +51,20 @@ def parse(messages: list[Message]) -> None:
 
 def validation() -> Work:
     """Pydantic's fastest way to the contracts' own models: a union told apart by `type`, from bytes."""
+    validate = validator()
+
+    def work(messages: list[Message]) -> None:
+        for message in messages:
+            validate(message.value())
+
+    return work
+
+
+def validator() -> Callable[[bytes], Event]:
+    """The same, of one event."""
     union: Any = functools.reduce(operator.or_, EVENT_TYPES.values())
     models: Any = Annotated[union, Field(discriminator="type")]
-    adapter = TypeAdapter(models)
-
-    def validate(messages: list[Message]) -> None:
-        for message in messages:
-            adapter.validate_json(message.value())
-
-    return validate
+    return TypeAdapter(models).validate_json
 
 
 def relay() -> Work:
@@ -111,18 +117,20 @@ def grown(store: RedisStore, messages: list[Message]) -> list[Write]:
 def features() -> Work:
     """The states, and EHPS's transition up to where records are judged: a limit of the product, not of any worker."""
     store = RedisStore(redis.Redis.from_url(os.environ["BENCH_REDIS"]))
-    library = Library.packaged()
+    return lambda messages: store.commit(worked_out(store, messages))
 
-    def work(messages: list[Message]) -> None:
-        logs: dict[int, list[LogRecord]] = {}
-        for message in messages:
-            logs.setdefault(message.partition(), []).append(log_record(message))
-        held = store.read({p: Needs(needs(records).families, []) for p, records in logs.items()})
-        steps = unjudged([Share(p, held[p], logs[p], True) for p in logs], library)
-        done = zip(logs, steps, strict=True)
-        store.commit([Write(p, held[p].offset, step, b"{}") for p, step in done])
 
-    return work
+_library = functools.cache(Library.packaged)
+
+
+def worked_out(store: RedisStore, messages: list[Message]) -> list[Write]:
+    """States read, and what EHPS's features make of them (`unjudged`)."""
+    logs: dict[int, list[LogRecord]] = {}
+    for message in messages:
+        logs.setdefault(message.partition(), []).append(log_record(message))
+    held = store.read({p: Needs(needs(records).families, []) for p, records in logs.items()})
+    steps = unjudged([Share(p, held[p], logs[p], True) for p in logs], _library())
+    return [Write(p, held[p].offset, step, b"{}") for p, step in zip(logs, steps, strict=True)]
 
 
 def unjudged(shares: list[Share], library: Library) -> list[Step]:

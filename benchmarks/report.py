@@ -83,12 +83,13 @@ def details(once: Mapping[str, Any]) -> list[str]:
             ("alerts", "to"),
             ("scores", "to"),
             ("bare", "through two hops that think of nothing, to"),
+            ("features", "through two hops that validate and work out EHPS's features, to"),
         ):
             took = found[name]
             if took["count"]:
                 lines.append(
                     f"Latency at {found['rate']:,} events/s for {found['seconds']} s, "
-                    f"{told} {took['count']:,} {'records' if name == 'bare' else name}: "
+                    f"{told} {took['count']:,} {name if name in ('alerts', 'scores') else 'records'}: "
                     f"median {took['p50_ms']:.1f} ms, 99 of 100 {took['p99_ms']:.1f}, "
                     f"999 of 1,000 {took['p999_ms']:.1f}."
                 )

@@ -52,6 +52,7 @@ class Output(NamedTuple):
 
 
 Writer = Callable[[], Output]
+ScoreWriter = Callable[[int, str, int, int, bool], Output]
 """Writes one message. To be called at once, or never: what it tells of a family moves on with the family."""
 
 
@@ -230,7 +231,7 @@ def ended(
     return Output(key, orjson.dumps(document), scene.offset, alert.shadow)
 
 
-def score_writer(scene: Scene) -> Callable[[int, str, int, int, bool], Output]:
+def score_writer(scene: Scene) -> ScoreWriter:
     """Writes scores told at a scene: (offset of the record, family, units, sequence, insufficient data) -> message.
 
     For read models, which keep the greatest position a family. Written by hand, as most records have a score to tell:

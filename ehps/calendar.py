@@ -86,8 +86,8 @@ class SchoolCalendar:
         school = in_term & ((days + 3) % 7 < 5)  # 1970-01-01 was a Thursday
         closed = [date_to_day(d) - first for d in bank_holidays if first <= date_to_day(d) <= last]
         school[closed] = False
-        through = np.concatenate(([0], np.cumsum(school)))
-        return cls(first, last, school, in_term, through, first + np.flatnonzero(in_term))
+        through = np.concatenate(([0], school.cumsum()))
+        return cls(first, last, school, in_term, through, first + in_term.nonzero()[0])
 
     def is_school_day(self, day: int) -> bool:
         """Whether schools are open."""
@@ -111,7 +111,7 @@ class SchoolCalendar:
         if not skip_holidays:
             return start_day + days
         # Past the calendar's end nothing is known of holidays: every day counts.
-        first = int(np.searchsorted(self._quiet, start_day))
+        first = int(self._quiet.searchsorted(start_day))
         known = len(self._quiet) - first
         if days > known:
             return max(start_day, self.last_day + 1) + days - known

@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ehps.alerts import Output, score_writer
+from ehps.alerts import Output, ScoreWriter
 from ehps.batch import BLANK, SOURCE_SETS, too_little_heard
 from ehps.calendar import DAY, Bools, Ints, local_day
 from ehps.catalogue import FACTS_MAX, Horizon
@@ -58,7 +58,7 @@ class Held(NamedTuple):
         """
         raw = [state or BLANK for state in states]
         head = np.frombuffer(b"".join([state[: HEAD.itemsize] for state in raw]), HEAD)
-        for version in np.unique(head["version"]).tolist():
+        for version in set(head["version"].tolist()):
             require_version(version)
         children = head["children"].astype(np.int64) * BIRTH.itemsize
         return cls(keys, raw, head, (HEAD.itemsize + children + head["size"]).tolist())
@@ -80,7 +80,7 @@ class Held(NamedTuple):
         """Families that may pass a bound with the (family, class) facts more that they are told."""
         sizes = np.array([len(state) for state in self.raw], np.int64) - self.facts_at
         crowded: Bools = sizes // FACT.itemsize + more.sum(axis=1) > FACTS_MAX
-        for at in np.flatnonzero(crowded).tolist():  # few have so many, of all classes together
+        for at in crowded.nonzero()[0].tolist():  # few have so many, of all classes together
             kinds = np.frombuffer(self.raw[at], FACT, offset=self.facts_at[at])["kind"]
             held = np.bincount(CLASS_OF[kinds], minlength=len(Horizon))
             crowded[at] = (held + more[at]).max() > FACTS_MAX
@@ -95,7 +95,7 @@ class Held(NamedTuple):
 
     def with_gone(self) -> list[int]:
         """Index of each family of which some people's facts do not count."""
-        found: list[int] = np.flatnonzero(self.head["flags"] & GONE).tolist()
+        found: list[int] = (self.head["flags"] & GONE).nonzero()[0].tolist()
         return found
 
     def still(self, moment: Ints) -> Bools:
@@ -120,7 +120,7 @@ def cooling(held: Held, compiled: Compiled, owner: Ints, moment: Ints) -> Ints:
     """
     bits, found = _rule_bits(compiled.content), np.zeros(len(held.keys), np.int64)
     since = moment - compiled.content.rules.cool_down_days * DAY
-    for at in np.unique(owner).tolist():
+    for at in set(owner.tolist()):
         for name, told in held.alerted(at).items():
             if told > since[at]:
                 found[at] |= bits.get(name, 0)
@@ -200,14 +200,14 @@ class Telling(NamedTuple):
         """Those of one stretch."""
         return Telling._make(column[part] for column in self)
 
-    def written(self, held: Held, scenes: Sequence[Scene], offset: Ints) -> list[Output]:
+    def written(self, held: Held, writers: Sequence[ScoreWriter], offset: Ints) -> list[Output]:
         """The messages.
 
         Args:
+            writers: of each scene.
             offset: of every record, by number.
         """
-        writers, keys = [score_writer(scene) for scene in scenes], held.keys
-        columns = (offset[self.number], *self[1:])
+        keys, columns = held.keys, (offset[self.number], *self[1:])
         return [
             writers[scene](at, keys[owner], units, 0, lacks)
             for at, scene, owner, units, lacks in zip(*(c.tolist() for c in columns), strict=True)
@@ -224,8 +224,8 @@ def tell(held: Held, seen: Seen, scenes: Sequence[Scene]) -> tuple[Telling, NDAr
     score, lacked = before["score"], before["flags"] & INSUFFICIENT > 0
     score[1:] = np.where(first[1:], score[1:], seen.score[:-1])
     lacked[1:] = np.where(first[1:], lacked[1:], lacking[:-1])
-    says = np.flatnonzero(unsaid | (seen.score != score) | (lacking != lacked))
-    says = says[np.argsort(seen.number[says])]
+    says = (unsaid | (seen.score != score) | (lacking != lacked)).nonzero()[0]
+    says = says[seen.number[says].argsort()]
     columns = (seen.number, seen.scene, seen.owner, seen.score, lacking)
     telling = Telling._make(column[says] for column in columns)
     last = np.ones(len(first), bool)
@@ -237,7 +237,7 @@ def _lacking(seen: Seen, scenes: Sequence[Scene]) -> Bools:
     """Whether too little was heard, asked once for each scene and set of sources that is met."""
     cell = seen.scene * SOURCE_SETS + seen.sources
     table: Bools = np.zeros(len(scenes) * SOURCE_SETS, bool)
-    for at in np.unique(cell).tolist():
+    for at in set(cell.tolist()):
         scene, sources = divmod(at, SOURCE_SETS)
         table[at] = too_little_heard(scenes[scene], sources)
     lacking: Bools = table[cell]
@@ -281,6 +281,6 @@ def states(held: Held, head: NDArray[np.void], facts: Mapping[int, bytes]) -> di
 def timers(held: Held, head: NDArray[np.void]) -> dict[int, int]:
     """By index: when the next timer is due of the families for which that moved."""
     above = head["above"]
-    moved = np.flatnonzero(above != held.head["above"])
+    moved = (above != held.head["above"]).nonzero()[0]
     told = zip(moved.tolist(), above[moved].tolist(), strict=True)
     return {at: look_again(day) for at, day in told}

@@ -144,7 +144,7 @@ def retained(facts: Facts, day: int) -> tuple[NDArray[np.bool_], bool]:
     keep = ages(facts, day) <= KEPT_OF[facts["kind"]]
     over = False
     for horizon in Horizon:
-        held = np.flatnonzero(keep & (CLASS_OF[facts["kind"]] == horizon))
+        held = (keep & (CLASS_OF[facts["kind"]] == horizon)).nonzero()[0]
         if len(held) > FACTS_MAX:
             keep[held[:-FACTS_MAX]] = False
             over = True

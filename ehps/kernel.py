@@ -158,7 +158,7 @@ def _failure(compiled: Compiled) -> Features:
 
 def _features(compiled: Compiled, rows: Rows, judged: int) -> Features:
     count, facts = len(rows.today), rows.facts
-    row = np.repeat(np.arange(count), np.diff(rows.starts))
+    row = np.arange(count).repeat(rows.starts[1:] - rows.starts[:-1])
     age = rows.today[row] - rows.days
     happened = (facts["flags"] & VOID == 0) & (age >= -TOLERANCE_DAYS)
     live = happened & (age <= COUNTED_OF[facts["kind"]])
@@ -170,7 +170,7 @@ def _features(compiled: Compiled, rows: Rows, judged: int) -> Features:
     rules, pending = np.zeros((2, count), np.int64)
     if judged:
         part = slice(rows.starts[judged])
-        chosen = np.flatnonzero(live[part] & compiled.rules.watched[facts["kind"][part]])
+        chosen = (live[part] & compiled.rules.watched[facts["kind"][part]]).nonzero()[0]
         looked_at = seen(facts.take(chosen), row[chosen], age[chosen], judged)
         listened = rows.today[:judged] - rows.since
         rules[:judged], pending[:judged] = match(
@@ -185,7 +185,7 @@ def _features(compiled: Compiled, rows: Rows, judged: int) -> Features:
 
 def counting(compiled: Compiled, facts: Facts, row: Ints, live: Bools) -> Bools:
     """Of a row's live facts that share an incident, only the greatest (rank, occurred, id, slot) counts."""
-    shared = np.flatnonzero(live & (facts["incident"] != 0))
+    shared = (live & (facts["incident"] != 0)).nonzero()[0]
     if len(shared) < 2:
         return live
     part, at = facts.take(shared), row[shared]
@@ -204,7 +204,7 @@ def _points(
     """Units by column, and the fresh part of the score."""
     count, content, width = len(rows.today), compiled.content, len(compiled.codes)
     column = compiled.column[rows.facts["kind"]]
-    chosen = np.flatnonzero(counting(compiled, rows.facts, row, live) & (column >= 0))
+    chosen = (counting(compiled, rows.facts, row, live) & (column >= 0)).nonzero()[0]
     column, age, row = column[chosen], age[chosen], row[chosen]
     units, cell = compiled.decay[column, age], row * width + column
 
@@ -228,7 +228,7 @@ def _headings(compiled: Compiled, column: Ints, age: Ints, row: Ints, total: Int
     """The bonus for needs under several headings at once."""
     bonus = compiled.content.release.headings
     active = np.zeros(len(total), np.int64)
-    near = np.flatnonzero(age <= bonus.active_days)
+    near = (age <= bonus.active_days).nonzero()[0]
     np.bitwise_or.at(active, row[near], compiled.heading[column[near]])
     for code in CONDITIONS:
         place = compiled.column[code]
@@ -254,7 +254,7 @@ _NOBODY = _OnRoll(*np.zeros((3, 0), np.int64))
 def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, _OnRoll]:
     """Open spells of each row, and those on roll."""
     opened = np.zeros(len(rows.today), np.int64)
-    index = np.flatnonzero(happened & (SPELL_OF[rows.facts["kind"]] > 0))
+    index = (happened & (SPELL_OF[rows.facts["kind"]] > 0)).nonzero()[0]
     if not len(index):
         return opened, _NOBODY
     part = rows.facts.take(index)
@@ -262,13 +262,11 @@ def _spells(rows: Rows, row: Ints, happened: Bools) -> tuple[Ints, _OnRoll]:
     whose = row[index] << 40 | part["person"].astype(np.int64) << 8 | spell
     # On one moment a start comes after an end: a child moves from one school to the next on a day.
     edge = part["occurred"].astype(np.int64) << 1 | IS_START[part["kind"]]
-    order = np.argsort(
-        whose, kind="stable"
-    )  # thrice as fast as any other, since rows come in order
+    order = whose.argsort(kind="stable")  # thrice as fast as any other, since rows come in order
     whose = whose[order]
     begins = np.ones(len(whose), bool)
     begins[1:] = whose[1:] != whose[:-1]
-    first = np.flatnonzero(begins)
+    first = begins.nonzero()[0]
     latest = np.maximum.reduceat(edge[order], first)
     is_open = latest & 1 > 0
     whose, since = whose[first][is_open], latest[is_open] >> 1
@@ -298,7 +296,7 @@ def _attendance(compiled: Compiled, rows: Rows, row: Ints, live: Bools, on_roll:
     now = calendar.count_through(rows.today)
     # School days on roll, today included.
     enrolled = np.maximum(now[at] - calendar.count_through(since - 1), 0)
-    index = np.flatnonzero(live & (rows.facts["kind"] == ATTENDANCE))
+    index = (live & (rows.facts["kind"] == ATTENDANCE)).nonzero()[0]
     day = rows.days[index]
     through = calendar.count_through(day)
     ago = now[row[index]] - through  # 0: the last school day so far
@@ -333,7 +331,7 @@ def _attendance(compiled: Compiled, rows: Rows, row: Ints, live: Bools, on_roll:
 def _child_of(at: Ints, person: Ints, row: Ints, wanted: Ints) -> Ints:
     """Index of each (row, wanted person) among the sorted (at, person) pairs, -1 where absent."""
     keys, sought = at << 32 | person, row << 32 | wanted
-    place = np.minimum(np.searchsorted(keys, sought), len(keys) - 1)
+    place = np.minimum(keys.searchsorted(sought), len(keys) - 1)
     return np.where(keys[place] == sought, place, -1)
 
 
@@ -352,5 +350,5 @@ def pack_rows(
 def pack_births(births: Sequence[bytes]) -> Ints:
     """(row, day of birth) pairs from the bytes (`BIRTH`) of each row's children."""
     born = np.frombuffer(b"".join(births), BIRTH)
-    row = np.repeat(np.arange(len(births)), [len(raw) // BIRTH.itemsize for raw in births])
+    row = np.arange(len(births)).repeat([len(raw) // BIRTH.itemsize for raw in births])
     return np.stack((row, born.astype(np.int64)), axis=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from operator import attrgetter
 
 import numpy as np
@@ -44,10 +45,6 @@ class Lane:
         """Number of the next lane's first record."""
         return self.first + len(self.records)
 
-    def within(self, numbers: Ints) -> slice:
-        """Where its own are among ascending numbers."""
-        return slice(*np.searchsorted(numbers, (self.first, self.end)).tolist())
-
 
 class Lanes:
     """All of them.
@@ -63,14 +60,15 @@ class Lanes:
         """Records and families are numbered lane by lane."""
         self._lanes = lanes
         self._of = [lane for lane in lanes for _ in lane.records]
+        self._bounds = np.array([0, *(lane.end for lane in lanes)])
         self.records = [record for lane in lanes for record in lane.records]
         self.scenes = [scene for lane in lanes for scene in lane.scenes]
         self.kinds = np.array([record.compact[0] for record in self.records], np.uint8)
-        self.numbers: Ints = np.flatnonzero(_TELLS_FACTS[self.kinds])
+        self.numbers: Ints = _TELLS_FACTS[self.kinds].nonzero()[0]
         self.owner = np.zeros(len(self.records), np.int64)
         self.keys: list[str] = []
-        for lane in lanes:
-            own = self.numbers[lane.within(self.numbers)]
+        for lane, part in zip(lanes, self.parts(self.numbers), strict=True):
+            own = self.numbers[part]
             keys = [self.records[number].family for number in own.tolist()]
             lane.index = {key: at for at, key in enumerate(dict.fromkeys(keys), len(self.keys))}
             self.owner[own] = [lane.index[key] for key in keys]
@@ -80,6 +78,15 @@ class Lanes:
     def __iter__(self) -> Iterator[Lane]:
         """One after the other."""
         return iter(self._lanes)
+
+    def parts(self, numbers: Ints) -> list[slice]:
+        """Where each lane's own are among ascending numbers."""
+        bounds = numbers.searchsorted(self._bounds).tolist()
+        return [slice(*ends) for ends in pairwise(bounds)]
+
+    def counts(self, numbers: Ints) -> list[int]:
+        """How many of these ascending numbers are of each lane."""
+        return [part.stop - part.start for part in self.parts(numbers)]
 
     def of(self, number: int) -> Lane:
         """The lane of a record."""
@@ -100,7 +107,7 @@ class Lanes:
     def families_with(self, chosen: Bools) -> Bools:
         """By index: the families that one of the chosen records is of."""
         found = np.zeros(len(self.keys), bool)
-        for number in np.flatnonzero(chosen).tolist():
+        for number in chosen.nonzero()[0].tolist():
             owner = self._of[number].index.get(self.records[number].family)
             if owner is not None:
                 found[owner] = True

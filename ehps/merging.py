@@ -27,9 +27,16 @@ class Told(NamedTuple):
         """Those of one stretch."""
         return Told(self.facts[part], self.number[part], self.kept[part])
 
+    def expired(self) -> Ints:
+        """Records of which all facts are past keeping, ascending."""
+        facts = np.bincount(self.number)
+        fresh = np.bincount(self.number[self.kept], minlength=len(facts))
+        found: Ints = ((facts > 0) & (fresh == 0)).nonzero()[0]
+        return found
+
     def only(self, chosen: Bools) -> Told:
         """Those of some records."""
-        return Told(self.facts.take(np.flatnonzero(chosen)), self.number[chosen], self.kept[chosen])
+        return Told(self.facts.take(chosen.nonzero()[0]), self.number[chosen], self.kept[chosen])
 
 
 def told(records: Sequence[LogRecord], numbers: Sequence[int], known: Ints, today: Ints) -> Told:
@@ -44,11 +51,11 @@ def told(records: Sequence[LogRecord], numbers: Sequence[int], known: Ints, toda
     packed = [records[number].compact[HEAD_BYTES:] for number in numbers]
     sizes, over = np.divmod(np.array([len(raw) for raw in packed], np.int64), WIRE_BYTES)
     if over.any():
-        bad = records[numbers[int(np.flatnonzero(over)[0])]].offset
+        bad = records[numbers[int(over.nonzero()[0][0])]].offset
         raise InvariantBroken(
             f"the facts of record {bad} are not whole: another version wrote them"
         )
-    number = np.repeat(np.array(numbers, np.int64), sizes)
+    number = np.array(numbers, np.int64).repeat(sizes)
     facts = from_wire(b"".join(packed), known[number])
     age = today[number] - local_day(facts["occurred"].astype(np.int64))
     return Told(facts, number, age <= KEPT_OF[facts["kind"]])
@@ -57,13 +64,13 @@ def told(records: Sequence[LogRecord], numbers: Sequence[int], known: Ints, toda
 def merged(news: Told, held: Sequence[bytes], owner: Ints) -> Timeline:
     """Told facts in what families held; `owner` is the index of each record's family, by record number."""
     number = news.number[news.kept]
-    facts = news.facts.take(np.flatnonzero(news.kept))
+    facts = news.facts.take(news.kept.nonzero()[0])
     return timeline(held, facts, owner[number], number)
 
 
 def cut(line: Timeline, family: Family, number: int, today: int) -> None:
     """Hold one family within its bounds after the one record that was merged: what gives way ends with it."""
-    standing = np.flatnonzero(line.standing())
+    standing = line.standing().nonzero()[0]
     kept, over = retained(line.facts.take(standing), today)
     gone = standing[~kept]
     line.death[gone] = number
@@ -71,22 +78,17 @@ def cut(line: Timeline, family: Family, number: int, today: int) -> None:
     family.over |= over
 
 
-def account(
-    news: Told, numbers: Sequence[int], changed: int, kept: int, partition: Partition
-) -> None:
-    """Each record once: applied, evicted, expired (all its facts past keeping), or a duplicate.
+def account(partition: Partition, records: int, changed: int, kept: int, expired: int) -> None:
+    """Each record once: applied, evicted, expired, or a duplicate.
 
     Args:
         changed, kept: records that changed a set, and those of them that still do within the bounds.
+        expired: records of which all facts are past keeping.
     """
-    at = np.searchsorted(np.array(numbers), news.number)
-    facts = np.bincount(at, minlength=len(numbers))
-    fresh = np.bincount(at[news.kept], minlength=len(numbers))
-    expired = int(((facts > 0) & (fresh == 0)).sum())
     partition.count("applied", kept)
     partition.count("evicted", changed - kept)
     partition.count("expired", expired)
-    partition.count("duplicate", len(numbers) - changed - expired)
+    partition.count("duplicate", records - changed - expired)
 
 
 def restarts(news: Told, records: Sequence[LogRecord]) -> set[int]:
@@ -117,7 +119,7 @@ def keep(line: Timeline, changed: Ints, owner: Ints, today: Ints) -> dict[int, b
     """
     day = np.zeros(len(line.starts) - 1, np.int64)
     np.maximum.at(day, owner[changed], today[changed])
-    kept = np.flatnonzero(line.standing() & (np.repeat(day, np.diff(line.starts)) <= line.last))
-    bounds = (np.searchsorted(kept, line.starts) * FACT.itemsize).tolist()
+    kept = (line.standing() & (day.repeat(line.sizes()) <= line.last)).nonzero()[0]
+    bounds = (kept.searchsorted(line.starts) * FACT.itemsize).tolist()
     raw = line.facts.take(kept).tobytes()
-    return {at: raw[bounds[at] : bounds[at + 1]] for at in np.unique(owner[changed]).tolist()}
+    return {at: raw[bounds[at] : bounds[at + 1]] for at in sorted(set(owner[changed].tolist()))}

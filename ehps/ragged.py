@@ -23,8 +23,8 @@ def picked(starts: Ints, which: Ints) -> tuple[Ints, Ints]:
     """
     first = starts[which]
     size = starts[which + 1] - first
-    row = np.repeat(np.arange(len(which)), size)
-    return row, np.arange(len(row)) - np.repeat(np.cumsum(size) - size - first, size)
+    row = np.arange(len(which)).repeat(size)
+    return row, np.arange(len(row)) - (size.cumsum() - size - first).repeat(size)
 
 
 class Ragged(NamedTuple):

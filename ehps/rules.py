@@ -126,13 +126,13 @@ def _require_enough(seen: Seen, condition: Condition, matched: Bools) -> None:
     """Clear the rows that have a fact of the condition, but not from enough happenings or agencies."""
     kind = np.zeros(_NOTHING, bool)
     kind[list(condition.codes)] = True
-    hits = np.flatnonzero(kind[seen.facts["kind"]] & (seen.age <= condition.days))
+    hits = (kind[seen.facts["kind"]] & (seen.age <= condition.days)).nonzero()[0]
     row = seen.row[hits]
     matched &= np.bincount(row, minlength=len(matched)) >= condition.at_least
-    few = np.flatnonzero(matched)  # get this far
+    few = matched.nonzero()[0]  # get this far
     told = seen.facts.take(hits)
     incidents, agencies = told["incident"].tolist(), told["value"].tolist()
-    bounds = np.searchsorted(row, np.stack((few, few + 1), axis=1)).tolist()
+    bounds = row.searchsorted(np.stack((few, few + 1), axis=1)).tolist()
     for number, (first, end) in zip(few.tolist(), bounds, strict=True):
         enough = condition.agencies == 1 or _agencies(agencies[first:end]) >= condition.agencies
         matched[number] = enough and _happenings(incidents[first:end]) >= condition.at_least

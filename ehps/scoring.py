@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ehps import calm
+from ehps.alerts import score_writer
 from ehps.batch import sources_index
 from ehps.calendar import Bools, Ints, local_day
 from ehps.calm import Held, Seen
@@ -136,7 +137,7 @@ class Course:
         self._changes = {n: change for block in blocks for n, change in self._of_others(block)}
         judged = np.ones(len(self._records), bool)
         judged[numbers] = ~self._calm[self._owner[numbers]]
-        self.rest: list[int] = np.flatnonzero(judged).tolist()
+        self.rest: list[int] = judged.nonzero()[0].tolist()
 
     def change(self, number: int) -> Change | None:
         """What the record changed; None: it told nothing new."""
@@ -193,10 +194,9 @@ class Course:
             news = news.only(~self.apart[owner[news.number]])
         line = merged(news, held.facts(), owner)
         changed = line.changed()
-        for lane in self._lanes:
-            facts, own = lane.within(news.number), numbers[lane.within(numbers)].tolist()
-            moved = len(changed[lane.within(changed)])
-            account(news.part(facts), own, moved, moved, lane.batch.partition)
+        told = map(self._lanes.counts, (numbers, changed, news.expired()))
+        for lane, own, moved, expired in zip(self._lanes, *told, strict=True):
+            account(lane.batch.partition, own, moved, moved, expired)
         gone = {at: self._lanes.family(at).gone() for at in held.with_gone()}
         sight = Sight(countable(line, gone), held.births(), owner)
         banded = held.head["band"] > 0
@@ -204,13 +204,14 @@ class Course:
 
     def _alone(self, number: int) -> None:
         family, today = self._lanes.family(int(self._owner[number])), int(self._today[number])
-        place = np.searchsorted(self._told.number, (number, number + 1)).tolist()
+        place = self._told.number.searchsorted((number, number + 1)).tolist()
         news, owner = self._told.part(slice(*place)), np.zeros_like(self._today)
         line = merged(news, [family.facts], owner)
         changed = len(line.changed())
         cut(line, family, number, today)
         remain = line.changed()
-        account(news, [number], changed, len(remain), self._lanes.of(number).batch.partition)
+        partition = self._lanes.of(number).batch.partition
+        account(partition, 1, changed, len(remain), len(news.expired()))
         births = Ragged.of([family.births()], BIRTH)
         sight = Sight(countable(line, {0: family.gone()}), births, owner)
         for block in self._work_out(sight, remain, np.array([family.band > 0])):
@@ -230,8 +231,8 @@ class Course:
             # Of families with a band also what they held before the record, on its day: of that the score alone.
             asked = part[banded[sight.owner[part]] & (alike[part] < 0)]
             number, after = np.concatenate((part, asked)), np.concatenate((part, asked - 1))
-            size = np.diff(sight.line.starts)[sight.owner[number]]
-            cuts = np.flatnonzero(np.diff(np.cumsum(size) // BLOCK_FACTS)) + 1
+            size = sight.line.sizes()[sight.owner[number]]
+            cuts = np.diff(size.cumsum() // BLOCK_FACTS).nonzero()[0] + 1
             first = 0
             for own, held in zip(np.split(number, cuts), np.split(after, cuts), strict=True):
                 judged = min(max(len(part) - first, 0), len(own))
@@ -262,16 +263,18 @@ class Course:
         It is the change before this one, if on the same day and under the same content.
         """
         found = np.full(len(self._records), -1)
-        order = numbers[np.argsort(owner[numbers], kind="stable")]
-        same = np.diff(owner[order]) == 0
-        same &= (np.diff(self._today[order]) == 0) & (np.diff(self._content_of[order]) == 0)
-        found[order[1:][same]] = order[:-1][same]
+        order = numbers[owner[numbers].argsort(kind="stable")]
+        before, after = order[:-1], order[1:]
+        same = owner[before] == owner[after]
+        for held in (self._today, self._content_of):
+            same &= held[before] == held[after]
+        found[after[same]] = before[same]
         return found
 
     def _by_content(self, numbers: Ints) -> Iterator[Ints]:
         """The numbers by what is in force at them, and since when their authority has been listened to."""
         contents = self._content_of[numbers]
-        for content in np.unique(contents).tolist():
+        for content in sorted(set(contents.tolist())):
             yield numbers[contents == content]
 
     def _rows(self, sight: Sight, after: Ints, numbers: Ints) -> Rows:
@@ -306,10 +309,10 @@ class Course:
         seen = Seen(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         telling, head = calm.tell(self._held, seen, self._scenes)
         offset = np.array([record.offset for record in self._records], np.int64)
-        for lane in self._lanes:
+        writers = [score_writer(scene) for scene in self._scenes]
+        for lane, part in zip(self._lanes, self._lanes.parts(telling.number), strict=True):
             if not lane.batch.silent:
-                part = telling.part(lane.within(telling.number))
-                lane.batch.scores += part.written(self._held, self._scenes, offset)
+                lane.batch.scores += telling.part(part).written(self._held, writers, offset)
         return head
 
     def _seen(self, block: Block, chosen: Bools) -> Seen:
@@ -320,7 +323,7 @@ class Course:
 
     def _of_others(self, block: Block) -> Iterator[tuple[int, Change]]:
         """The records of families that are not calm, and what they changed."""
-        chosen = np.flatnonzero(~self._calm[block.owners()])
+        chosen = (~self._calm[block.owners()]).nonzero()[0]
         places = zip(block.number[chosen].tolist(), chosen.tolist(), strict=True)
         for (number, at), row in zip(places, block.found.rows(chosen), strict=True):
             yield number, Change(block, at, row)

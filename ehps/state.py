@@ -286,7 +286,7 @@ def counting_on(facts: Facts, gone: list[int], day: int) -> Facts:
     keep = ages(facts, day) <= KEPT_OF[facts["kind"]]
     if gone:
         keep &= ~np.isin(facts["person"], gone)
-    counts: Facts = facts.take(np.flatnonzero(keep))
+    counts: Facts = facts.take(keep.nonzero()[0])
     return counts
 
 

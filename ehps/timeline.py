@@ -41,6 +41,10 @@ class Timeline(NamedTuple):
             return np.zeros(len(numbers), bool)
         return np.isin(numbers, list(self.replaced))
 
+    def sizes(self) -> Ints:
+        """How many versions each family has."""
+        return self.starts[1:] - self.starts[:-1]
+
     def standing(self) -> Bools:
         """Versions that hold after the last record."""
         holds: Bools = (self.birth < NEVER) & (self.death == NEVER)
@@ -48,8 +52,8 @@ class Timeline(NamedTuple):
 
     def only(self, keep: Bools) -> Timeline:
         """The same with the versions of `keep` alone."""
-        starts = np.concatenate(([0], np.cumsum(keep)))[self.starts]
-        chosen = np.flatnonzero(keep)
+        starts = np.concatenate(([0], keep.cumsum()))[self.starts]
+        chosen = keep.nonzero()[0]
         facts, days, last = self.facts.take(chosen), self.days[chosen], self.last[chosen]
         birth, death = self.birth[chosen], self.death[chosen]
         return Timeline(facts, days, last, starts, birth, death, self.replaced)
@@ -61,13 +65,13 @@ class Timeline(NamedTuple):
             Indices into `facts`, row after row, and where each row starts among them.
         """
         first, size = self.starts[family], self.starts[family + 1] - self.starts[family]
-        row = np.repeat(np.arange(len(records)), size)
-        ends = np.cumsum(size)
-        index = np.arange(len(row)) - np.repeat(ends - size - first, size)
+        row = np.arange(len(records)).repeat(size)
+        ends = size.cumsum()
+        index = np.arange(len(row)) - (ends - size - first).repeat(size)
         at = records[row]
         holds = (self.birth[index] <= at) & (at < self.death[index])
         holds &= today[row] <= self.last[index]
-        starts = np.concatenate(([0], np.cumsum(holds)))[np.concatenate(([0], ends))]
+        starts = np.concatenate(([0], holds.cumsum()))[np.concatenate(([0], ends))]
         return index[holds], starts
 
     def facts_at(self, record: int, family: int, day: int) -> Facts:
@@ -85,7 +89,7 @@ def timeline(held: Sequence[bytes], new: Facts, family: Ints, record: Ints) -> T
     """
     old = np.frombuffer(b"".join(held), FACT)
     sizes = np.array([len(raw) for raw in held], np.int64) // FACT.itemsize
-    when_old = np.repeat(np.arange(len(held)) << 32, sizes) | old["occurred"]
+    when_old = (np.arange(len(held)) << 32).repeat(sizes) | old["occurred"]
     when_new = family << 32 | new["occurred"]
     order = np.lexsort((record, new["slot"], new["id"], when_new))
     new, when_new, record = new.take(order), when_new[order], record[order]
@@ -105,16 +109,16 @@ def timeline(held: Sequence[bytes], new: Facts, family: Ints, record: Ints) -> T
     replaced: set[int] = set()
     for second in _same_key(facts, when, place).tolist():
         _settle(facts, birth, death, second, replaced)
-    starts = np.searchsorted(when >> 32, np.arange(len(held) + 1)).astype(np.int64)
+    starts = (when >> 32).searchsorted(np.arange(len(held) + 1)).astype(np.int64)
     days = local_day(facts["occurred"].astype(np.int64))
     return Timeline(facts, days, days + KEPT_OF[facts["kind"]], starts, birth, death, replaced)
 
 
 def _places(old: Facts, when_old: Ints, new: Facts, when_new: Ints) -> Ints:
     """Before which of the held facts each new one belongs: after those of a lower or equal key."""
-    place = np.searchsorted(when_old, when_new, "left")
-    end = np.searchsorted(when_old, when_new, "right")
-    for at in np.flatnonzero(place < end).tolist():  # facts of one family and second: few
+    place = when_old.searchsorted(when_new, "left")
+    end = when_old.searchsorted(when_new, "right")
+    for at in (place < end).nonzero()[0].tolist():  # facts of one family and second: few
         key, here = _part(new[at]), int(place[at])
         while here < end[at] and _part(old[here]) <= key:
             here += 1

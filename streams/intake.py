@@ -78,9 +78,8 @@ class Intake:
     def turn(self) -> None:
         """Take what came, everything confirmed, and only then tell the group. What failed is kept and taken again."""
         if not self._messages:
-            wait_s = self._teller.rest_s()
-            pace = self._pace
-            self._messages = good(drain(self._reader, pace.batch_records, wait_s, pace.gather_s))
+            most, wait_s = self._pace.batch_records, self._teller.rest_s()
+            self._messages = good(drain(self._reader, most, wait_s))
         self._progress.took(len(self._messages))
         last: dict[tuple[str, int], Record] = {}
         if self._messages:

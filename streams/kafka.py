@@ -182,15 +182,9 @@ class Sender:
         return batch.appended_ms
 
 
-def drain(client: Reader, count: int, wait_s: float, gather_s: float = 0.0) -> list[Message]:
-    """Up to `count` records; waits for the first only: `consume(n, t)` would wait `t` out for the n-th.
-
-    Args:
-        gather_s: after the first, so long for others to come too.
-    """
+def drain(client: Reader, count: int, wait_s: float) -> list[Message]:
+    """Up to `count` records; waits for the first only: `consume(n, t)` would wait `t` out for the n-th."""
     first: list[Message] = client.consume(1, wait_s)
-    if first and gather_s:
-        time.sleep(gather_s)
     return first + client.consume(count - 1, 0) if first and count > 1 else first
 
 

@@ -39,13 +39,11 @@ class Pace(NamedTuple):
     Args:
         batch_records: most records at once.
         poll_s: longest wait for the first of them.
-        gather_s: wait after the first, for others to come too.
         elapsed: seconds since any moment.
     """
 
     batch_records: int
     poll_s: float
-    gather_s: float = 0.0
     elapsed: Callable[[], float] = time.monotonic
 
 

@@ -44,9 +44,6 @@ if TYPE_CHECKING:
 
 ROLES = ("intake", "scorer")
 WAIT_S = (0.2, 5.0)
-GATHER_S = 0.0015
-"""Intake costs little an event and much a batch: without this wait it would take two at a time, and keep broker and
-scorer from their work, so that alerts came later."""
 T = TypeVar("T")
 
 
@@ -193,7 +190,7 @@ def _intake(
         reader,
         registry,
         *tools(),
-        Pace(settings.batch_records, settings.poll_s, GATHER_S),
+        Pace(settings.batch_records, settings.poll_s),
         certain,
         progress=watch.loop("intake"),
     )

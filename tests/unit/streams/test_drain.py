@@ -1,4 +1,4 @@
-"""How a loop takes records from a client: it waits for the first only, and may let others gather."""
+"""How a loop takes records from a client: it waits for the first only."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_a_loop_waits_for_the_first_record_only() -> None:
     assert len(drain(client, 100, 60.0)) == 1  # type: ignore[arg-type]
 
 
-def test_what_comes_while_a_loop_gathers_is_taken_with_the_first() -> None:
-    client = Client(0.0, 0.02, 0.04, 30.0)
+def test_what_came_with_the_first_record_is_taken_with_it() -> None:
+    client = Client(0.0, 0.0, 0.0, 30.0)
 
-    assert len(drain(client, 100, 60.0, gather_s=0.2)) == 3  # type: ignore[arg-type]
+    assert len(drain(client, 100, 60.0)) == 3  # type: ignore[arg-type]
 
 
-def test_nothing_gathers_where_nothing_came() -> None:
-    assert drain(Client(), 100, 0.0, gather_s=3600.0) == []  # type: ignore[arg-type]
+def test_a_loop_takes_nothing_where_nothing_came() -> None:
+    assert drain(Client(), 100, 0.0) == []  # type: ignore[arg-type]
 
 
 def test_no_more_is_taken_than_a_batch_holds() -> None:
